@@ -1,0 +1,65 @@
+"""The frame of every document: frozen, strict, versioned, with one canonical encoding and one digest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, ValidationError
+
+from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.errors import MalformedDocument
+from protocol.ids import Digest, digest_of
+
+
+def _require_utc_seconds(instant: datetime) -> datetime:
+    if instant.utcoffset() is None or instant.utcoffset().total_seconds() != 0 or instant.microsecond:  # type: ignore[union-attr]
+        raise ValueError("an instant is UTC with whole seconds")
+    return instant
+
+
+Instant = Annotated[
+    datetime,
+    AfterValidator(_require_utc_seconds),
+    PlainSerializer(lambda instant: instant.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str, when_used="json"),
+]
+"""A moment in UTC, whole seconds, written ``2026-01-31T12:00:00Z``. Intervals are half-open."""
+
+
+class Value(BaseModel):
+    """A part of a document: frozen, strict, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Value):
+    """A whole document. Subclasses set ``payload_type``, the DSSE payload type, which carries the version."""
+
+    payload_type: ClassVar[str]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes: what is signed, hashed, logged and sent."""
+        return canonical_bytes(self.model_dump(mode="json"))
+
+    def digest(self) -> Digest:
+        """Return the SHA-256 of the payload type and the canonical bytes, so that no two kinds share a digest."""
+        return digest_of(self.payload_type.encode() + b"\x00" + self.encode())
+
+    @classmethod
+    def decode(cls, content: bytes) -> Self:
+        """Return the document of these canonical bytes.
+
+        Raises: MalformedDocument naming the first field that is wrong; the value itself is never repeated.
+        """
+        parse_canonical(content)
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise MalformedDocument(f"{cls.__name__}: {describe(error)}") from None
+
+
+def describe(error: ValidationError) -> str:
+    """Name the first wrong field and the rule it breaks, without its value."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "(document)"
+    return f"field {field}: {first['msg']}"

@@ -1,0 +1,340 @@
+"""Every error of Custodes, in one tree.
+
+    ProtocolError
+    ├── VerificationError    the peer's bytes are wrong
+    ├── RefusalError         policy says no: warrant, quorum, budget, cohort
+    ├── StateError           right request, wrong moment
+    ├── TransportError       the peer cannot be reached or is not who it should be
+    ├── StorageError         our own disk or database failed
+    └── ConfigurationError   our own settings or tables are wrong
+
+Rules this module keeps: a class has a stable ``code``, a ``public_message`` that may be shown to a peer, and a
+``remedy_text`` that tells the operator what to do next. ``detail`` is for the operator's own screen and log: it may
+name a field, a document or a party, never a person, a pseudonym or a feature value.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProtocolError(Exception):
+    """Something that Custodes foresaw and can explain; catch a branch, never this root, outside a service."""
+
+    code: ClassVar[str] = "error"
+    public_message: ClassVar[str] = "The request failed."
+    remedy_text: ClassVar[str] = "Read the party's own log for the cause."
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.public_message} {self.detail}".strip()
+
+    def remedy(self) -> str:
+        """Say what the operator does next."""
+        return self.remedy_text
+
+
+class VerificationError(ProtocolError):
+    """The peer's bytes are wrong: a signature, a proof, a digest or a shape does not hold."""
+
+    code = "verification"
+    public_message = "Verification failed."
+    remedy_text = "Do not retry. Keep the bytes as evidence and ask the sender's office what it sent."
+
+
+class RefusalError(ProtocolError):
+    """Policy says no: the request is well formed and is not allowed."""
+
+    code = "refusal"
+    public_message = "Refused."
+    remedy_text = "Read which rule refused, and whether the signed documents should say otherwise."
+
+
+class StateError(ProtocolError):
+    """Right request, wrong moment."""
+
+    code = "state"
+    public_message = "Not possible in the present state."
+    remedy_text = "Wait for the state named in the detail, then repeat the request."
+
+
+class TransportError(ProtocolError):
+    """The peer cannot be reached, or is not who it should be."""
+
+    code = "transport"
+    public_message = "The peer could not be reached."
+    remedy_text = "Check the address, that the peer runs, and that both use certificates named by the same roster."
+
+
+class StorageError(ProtocolError):
+    """Our own disk or database failed or holds something impossible."""
+
+    code = "storage"
+    public_message = "Stored state cannot be used."
+    remedy_text = "Stop this party, keep its state directory as it is, and restore a backup that the log confirms."
+
+
+class ConfigurationError(ProtocolError):
+    """Our own settings, keys or tables are wrong."""
+
+    code = "configuration"
+    public_message = "The configuration is not usable."
+    remedy_text = "Correct the setting named in the detail and start again."
+
+
+# --- verification -----------------------------------------------------------------------------------------------
+
+
+class MalformedDocument(VerificationError):
+    """Bytes do not parse as the document they claim to be, or are not in canonical form."""
+
+    code = "document.malformed"
+    public_message = "The document is malformed."
+    remedy_text = "Correct the field named in the detail and have the document signed again."
+
+
+class BadSignature(VerificationError):
+    """A signature does not verify under the key it should."""
+
+    code = "signature.bad"
+    public_message = "A signature does not verify."
+
+
+class UnknownSigner(VerificationError):
+    """A signature is by a key that the roster does not give the role."""
+
+    code = "signature.unknown_signer"
+    public_message = "The signer is not in the roster with the role this document needs."
+    remedy_text = "Compare the signer's key with the current roster; a revoked key must be replaced by roster rotation."
+
+
+class DigestMismatch(VerificationError):
+    """A digest differs from the one that a signed document states."""
+
+    code = "digest.mismatch"
+    public_message = "A digest does not match the signed one."
+
+
+class ShapeMismatch(VerificationError):
+    """An array or list has the wrong length."""
+
+    code = "shape.mismatch"
+    public_message = "A vector or list has the wrong length."
+
+
+class ProofInvalid(VerificationError):
+    """A Merkle proof does not connect what it should connect."""
+
+    code = "log.proof_invalid"
+    public_message = "A log proof is invalid."
+
+
+class CheckpointInvalid(VerificationError):
+    """A checkpoint is unsigned, unwitnessed or malformed."""
+
+    code = "log.checkpoint_invalid"
+    public_message = "A log checkpoint is invalid."
+    remedy_text = "Ask the coordinator for the current checkpoint; without a majority of witnesses nothing proceeds."
+
+
+class ForkDetected(VerificationError):
+    """Two checkpoints of one log contradict each other: both are kept as evidence and the party stops."""
+
+    code = "log.fork"
+    public_message = "The log shows two histories."
+    remedy_text = "Stop. Send both kept checkpoints to the auditor and the other witnesses; do not delete either."
+
+
+class EnvelopeInvalid(VerificationError):
+    """An identity envelope, a share or a commitment does not hold together."""
+
+    code = "envelope.invalid"
+    public_message = "The sealed envelope is not consistent with its signed commitments."
+    remedy_text = "Refuse the flag; the borough's signature over it shows who dealt it."
+
+
+class SumInvalid(VerificationError):
+    """An unmasked sum fails its range check or its tags."""
+
+    code = "sum.invalid"
+    public_message = "The unmasked sum fails its range or tag check."
+    remedy_text = "The release index is burnt and stays charged. Find which statement and mask sum disagree before any new plan."
+
+
+class ModelMismatch(VerificationError):
+    """A model, or a step towards it, does not follow from the plan and the published sums."""
+
+    code = "model.mismatch"
+    public_message = "The model does not follow from the plan and the published sums."
+    remedy_text = "Do not sign. Send both digests to the auditor: a model made otherwise can single a person out."
+
+
+# --- refusal ----------------------------------------------------------------------------------------------------
+
+
+class QuorumNotMet(RefusalError):
+    """Too few distinct keys have signed."""
+
+    code = "quorum.not_met"
+    public_message = "The quorum of custodians is not met."
+    remedy_text = "Ask the custodians named as missing in the detail to decide."
+
+
+class RoleForbidden(RefusalError):
+    """The caller's certificate does not carry a role that may do this."""
+
+    code = "access.role_forbidden"
+    public_message = "This role may not do this."
+
+
+class Expired(RefusalError):
+    """A document is used outside its validity."""
+
+    code = "document.expired"
+    public_message = "The document is outside its validity."
+    remedy_text = "Have a new document issued and approved; validity is never extended in place."
+
+
+class WarrantExpired(Expired):
+    """A warrant is used outside its validity."""
+
+    code = "warrant.expired"
+    public_message = "The warrant is outside its validity."
+    remedy_text = "Ask the issuer for a new warrant if the necessity still holds."
+
+
+class WarrantWithdrawn(RefusalError):
+    """The issuer has withdrawn the warrant."""
+
+    code = "warrant.withdrawn"
+    public_message = "The warrant has been withdrawn."
+    remedy_text = "Nothing further may be opened under it; ask the issuer for the reason."
+
+
+class NotLogged(RefusalError):
+    """A document is not in the log under a checkpoint that a majority of witnesses cosigned."""
+
+    code = "document.not_logged"
+    public_message = "The document is not in the witnessed log."
+    remedy_text = "Submit it to the coordinator and wait for the next cosigned checkpoint."
+
+
+class ConflictOfInterest(RefusalError):
+    """The custodian is in conflict for this borough."""
+
+    code = "custodian.conflict"
+    public_message = "This custodian has a declared conflict for the borough."
+    remedy_text = "Another custodian decides; the roster names who has no conflict."
+
+
+class PlanNotApproved(RefusalError):
+    """A plan or policy lacks its quorum."""
+
+    code = "plan.not_approved"
+    public_message = "The plan is not approved."
+    remedy_text = "Show the plan to the custodians; a node acts only on what the quorum has signed and the log shows."
+
+
+class BudgetExceeded(RefusalError):
+    """The privacy budget does not cover the plan."""
+
+    code = "budget.exceeded"
+    public_message = "The privacy budget does not cover this plan."
+    remedy_text = "Lower the plan's epsilon, wait until earlier spending leaves the 365-day window, or have the quorum change the roster's budget."
+
+
+class CohortTooSmall(RefusalError):
+    """Fewer boroughs answered than the plan requires."""
+
+    code = "cohort.too_small"
+    public_message = "Too few boroughs answered."
+    remedy_text = "See which boroughs are offline; the release can be repeated only while the index is unanswered."
+
+
+class ReleaseRefused(RefusalError):
+    """A release request is not the one that the plan allows next."""
+
+    code = "release.refused"
+    public_message = "The release request is not allowed by the plan."
+    remedy_text = "Compare the request with the approved plan; a request is computed once and resent unchanged."
+
+
+class FlagCapReached(RefusalError):
+    """The policy's cap on flags is reached."""
+
+    code = "flag.cap_reached"
+    public_message = "The policy's cap on flags is reached."
+    remedy_text = "Raise no further flags under this policy; a new policy needs the quorum."
+
+
+# --- state ------------------------------------------------------------------------------------------------------
+
+
+class ReleaseUnavailable(StateError):
+    """All that a node says to peers when it does not answer a release."""
+
+    code = "release.unavailable"
+    public_message = "release.unavailable"
+    remedy_text = "Ask the borough's operator; the cause is in the node's own log only."
+
+
+class BehindLog(StateError):
+    """Own state is older than what the log shows: a restored backup or a rolled-back disk."""
+
+    code = "state.behind_log"
+    public_message = "This party's state is behind the log."
+    remedy_text = "Do not start from this backup. Restore the newer state, or retire this key by roster rotation."
+
+
+class NotReady(StateError):
+    """The party has not finished starting."""
+
+    code = "state.not_ready"
+    public_message = "This party is not ready yet."
+
+
+class AlreadyAnswered(StateError):
+    """The index was answered for another set of statements."""
+
+    code = "release.already_answered"
+    public_message = "This plan and index were already answered for other statements."
+    remedy_text = "Use the stored set; a sum is never recomputed over another set of boroughs."
+
+
+# --- transport --------------------------------------------------------------------------------------------------
+
+
+class PeerUnreachable(TransportError):
+    """No answer from the address."""
+
+    code = "peer.unreachable"
+
+
+class PeerNotInRoster(TransportError):
+    """The peer's certificate is not the one that the roster names."""
+
+    code = "peer.not_in_roster"
+    public_message = "The peer's certificate is not named by the roster."
+    remedy_text = "Check that the certificate comes from this force's CA and that its key hash stands in the current roster."
+
+
+# --- configuration ----------------------------------------------------------------------------------------------
+
+
+class TableInvalid(ConfigurationError):
+    """A personnel table cannot be used as it is; nothing of it was used."""
+
+    code = "table.invalid"
+    public_message = "The personnel table was refused whole."
+    remedy_text = "Correct the column named in the detail at its source, export again, and rerun the check."
+
+
+class PlanInvalid(ConfigurationError):
+    """A plan contradicts itself, its catalogue or its roster."""
+
+    code = "plan.invalid"
+    public_message = "The plan is not valid."
+    remedy_text = "Correct the field named in the detail before the plan is shown to custodians."
