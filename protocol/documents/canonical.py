@@ -32,7 +32,7 @@ def parse_canonical(content: bytes) -> Any:
     """
     try:
         value = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedDocument(f"not JSON: {type(error).__name__}") from error
     if canonical_bytes(value) != content:
         raise MalformedDocument("the JSON is not in canonical form (RFC 8785)")

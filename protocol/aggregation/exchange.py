@@ -1,0 +1,157 @@
+"""The one exchange of a private sum, each side as a pure function.
+
+borough: ``mask_contribution``  →  unmasker: ``check_statements`` and ``sum_of_masks``  →  coordinator: ``reveal_sum``.
+What the unmasker checks is here and not in its service, because the log's readers repeat it (protocol.history).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocol.aggregation import masks, tags
+from protocol.aggregation.encoding import Int64Array, UInt64Array, check_range, range_bound
+from protocol.aggregation.masks import MaskPrivateKey
+from protocol.documents.plan import ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
+from protocol.documents.roster import Roster
+from protocol.errors import CohortTooSmall, ReleaseRefused
+from protocol.ids import Digest, HexKey, PartyId
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import verify_signed_by_role
+
+
+class InconsistentRequests(ReleaseRefused):
+    """Boroughs signed different requests for one index: somebody got another model (Pasquini et al. 2022)."""
+
+    code = "release.inconsistent_requests"
+    public_message = "The boroughs were not all asked the same."
+
+
+class DuplicateSigner(ReleaseRefused):
+    """One borough or one key stands twice in a set of statements."""
+
+    code = "release.duplicate_signer"
+    public_message = "A borough stands twice in the set."
+
+
+class NotOfPlan(ReleaseRefused):
+    """A statement is by a borough outside the plan, or for another plan or index."""
+
+    code = "release.not_of_plan"
+    public_message = "A statement does not belong to this plan and index."
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedContribution:
+    """What a borough sends: its fresh public key and the masked bytes."""
+
+    public_key: HexKey
+    vector: bytes
+
+
+def mask_contribution(
+    noised: Int64Array, *, request: Digest, tag_seed: Digest, borough: PartyId, unmasker_key: HexKey
+) -> MaskedContribution:
+    """Return the noised vector, tagged and masked under a key made for this call and forgotten after it.
+
+    Args:
+        noised: Encoded sum plus noise, shape (length,), ring units.
+    """
+    own = MaskPrivateKey.generate()
+    key = own.agree(unmasker_key, request=request, borough=borough, borough_key=own.public)
+    tagged = tags.with_tags(masks.to_ring(noised), tag_seed)
+    return MaskedContribution(own.public, masks.vector_bytes(masks.add_mask(tagged, masks.keystream(key, tagged.size))))
+
+
+def check_statements(
+    envelopes: Sequence[Envelope], *, request: Digest, index: int, plan: TrainingPlan, roster: Roster
+) -> tuple[Statement, ...]:
+    """Return the statements if they may be unmasked together, ordered by borough.
+
+    Raises: NotOfPlan, DuplicateSigner, InconsistentRequests, CohortTooSmall; UnknownSigner or BadSignature.
+    Source: ARCHITECTURE.md, private sums, step 4.
+    """
+    plan_digest, members = plan.digest(), set(plan.borough_ids())
+    statements = []
+    for envelope in envelopes:
+        statement, signer = verify_signed_by_role(envelope, Statement, roster, "borough")
+        if statement.borough != signer.id or signer.id not in members:
+            raise NotOfPlan(f"signer {signer.id}")
+        if (statement.plan, statement.index) != (plan_digest, index):
+            raise NotOfPlan(f"borough {signer.id} speaks of another plan or index")
+        if statement.request != request:
+            raise InconsistentRequests(f"borough {signer.id} signed request {statement.request[:16]}")
+        statements.append(statement)
+    for field in ("borough", "public_key", "vector"):
+        if len({getattr(statement, field) for statement in statements}) != len(statements):
+            raise DuplicateSigner(f"field {field} repeats")
+    if [statement.borough for statement in statements] != sorted(statement.borough for statement in statements):
+        raise ReleaseRefused("statements must be ordered by borough")
+    if len(statements) < plan.privacy.min_boroughs:
+        raise CohortTooSmall(f"{len(statements)} of {plan.privacy.min_boroughs} boroughs")
+    return tuple(statements)
+
+
+def sum_of_masks(statements: Sequence[Statement], *, key: MaskPrivateKey, length: int) -> UInt64Array:
+    """Return the sum of the masks of these statements, shape (length + tags,), modulo 2**64."""
+    total = np.zeros(length + tags.TAGS, dtype=np.uint64)
+    for statement in statements:
+        mask_key = key.agree(
+            statement.public_key,
+            request=statement.request,
+            borough=statement.borough,
+            borough_key=statement.public_key,
+        )
+        total += masks.keystream(mask_key, length + tags.TAGS)
+    return total
+
+
+def reveal_sum(
+    vectors: Mapping[PartyId, bytes],
+    mask_sum: bytes,
+    *,
+    spec: ReleaseSpec,
+    plan: TrainingPlan,
+    tag_seed: Digest,
+) -> Int64Array:
+    """Return the noised sum in ring units, range and tags checked.
+
+    Raises: ShapeMismatch, SumInvalid.
+    """
+    size = spec.length + tags.TAGS
+    masked = np.zeros(size, dtype=np.uint64)
+    for content in vectors.values():
+        masked += masks.vector_from_bytes(content, length=size)
+    plain = masks.remove_masks(masked, masks.vector_from_bytes(mask_sum, length=size))
+    sums = masks.from_ring(tags.without_tags(plain, tag_seed))
+    check_range(sums, bound=plan_range(plan, spec))
+    return sums
+
+
+def plan_range(plan: TrainingPlan, spec: ReleaseSpec) -> float:
+    """Return the range bound of one release with every borough answering."""
+    spread = len(plan.boroughs) / (plan.privacy.min_boroughs - plan.privacy.colluding)
+    return range_bound(
+        people=plan.people, l2=spec.l2, scale=plan.scale, sigma_ring=spec.sigma * plan.scale * float(np.sqrt(spread))
+    )
+
+
+def check_request(request: ReleaseRequest, *, plan: TrainingPlan, roster: Roster, answered: int) -> ReleaseSpec:
+    """Return the plan's entry for a request if it is the one allowed next.
+
+    Args:
+        answered: How many releases of the plan the log shows.
+    Raises: ReleaseRefused naming the field.
+    """
+    if request.plan != plan.digest() or request.roster != roster.digest():
+        raise ReleaseRefused("field plan or roster: the request is for another plan or roster version")
+    if request.index != answered or request.index >= len(plan.releases):
+        raise ReleaseRefused(f"field index: {request.index} is not the next one, {answered}")
+    spec = plan.releases[request.index]
+    if (request.function, request.length) != (spec.function, spec.length):
+        raise ReleaseRefused("field function or length: not what the plan says for this index")
+    return spec
+
+

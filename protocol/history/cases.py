@@ -1,0 +1,99 @@
+"""What the log's case skeletons add up to: enough to count quorums in public, without a name or a flag id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protocol.documents.roster import Roster
+from protocol.errors import AlreadyAnswered, NotLogged, QuorumNotMet, UnknownSigner, WarrantExpired, WarrantWithdrawn
+from protocol.ids import Digest, Role
+from protocol.log.leaf import Skeleton
+from protocol.signing.keys import key_id
+
+SIGNER_ROLE: dict[str, Role] = {
+    "flag": "borough",
+    "warrant": "issuer",
+    "withdrawal": "issuer",
+    "approval": "custodian",
+    "refusal": "custodian",
+    "opening": "investigator",
+}
+
+
+@dataclass(slots=True)
+class WarrantRecord:
+    """A warrant as the public sees it: a commitment, its validity, and who decided how often."""
+
+    valid_from: str
+    valid_until: str
+    withdrawn: bool = False
+    decided: dict[Digest, dict[Digest, str]] = field(default_factory=dict)
+    """Per subject (one flag under this warrant): key id of each custodian and its decision."""
+    opened: set[Digest] = field(default_factory=set)
+
+
+class CaseRecord:
+    """All warrants, decisions and openings, as far as the log has been read."""
+
+    def __init__(self) -> None:
+        self.flags: dict[Digest, Digest] = {}
+        """Subject (commitment to a header) to key id of the borough."""
+        self.warrants: dict[Digest, WarrantRecord] = {}
+
+    def apply(self, skeleton: Skeleton, *, roster: Roster, rosters: tuple[Roster, ...]) -> None:
+        """Add one case skeleton, if the rules allow it.
+
+        Raises: UnknownSigner, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, AlreadyAnswered.
+        """
+        role = SIGNER_ROLE[skeleton.kind]
+        # A flag may have been raised under the roster before the present one; decisions count under the present one.
+        accepted = rosters if role == "borough" else (roster,)
+        known = {key_id(party.signing_key) for one in accepted for party in one.with_role(role)}
+        if len(skeleton.signers) != 1 or skeleton.signers[0] not in known or skeleton.belongs_to is None:
+            raise UnknownSigner(f"a {skeleton.kind} needs exactly one signature by a {role} of the roster")
+        if skeleton.kind == "flag":
+            self._add_flag(skeleton)
+        elif skeleton.kind == "warrant":
+            if skeleton.belongs_to in self.warrants:
+                raise AlreadyAnswered("the warrant is already in the log")
+            if skeleton.valid_from is None or skeleton.valid_until is None:
+                raise WarrantExpired("the warrant states no validity")
+            self.warrants[skeleton.belongs_to] = WarrantRecord(skeleton.valid_from, skeleton.valid_until)
+        else:
+            self._add_step(skeleton, roster)
+
+    def warrant(self, commitment: Digest) -> WarrantRecord:
+        """Return a logged warrant. Raises: NotLogged."""
+        if commitment not in self.warrants:
+            raise NotLogged("no warrant of this commitment is in the witnessed log")
+        return self.warrants[commitment]
+
+    def _add_flag(self, skeleton: Skeleton) -> None:
+        if skeleton.subject is None or skeleton.subject in self.flags:
+            raise AlreadyAnswered("the flag is already in the log")
+        self.flags[skeleton.subject] = skeleton.signers[0]
+
+    def _add_step(self, skeleton: Skeleton, roster: Roster) -> None:
+        assert skeleton.belongs_to is not None  # noqa: S101 - checked by the caller, for the type checker
+        record = self.warrant(skeleton.belongs_to)
+        if skeleton.kind == "withdrawal":
+            record.withdrawn = True
+            return
+        if record.withdrawn:
+            raise WarrantWithdrawn("a step was logged after the withdrawal")
+        if not record.valid_from[:10] <= skeleton.day <= record.valid_until[:10]:
+            raise WarrantExpired(f"a step was logged outside the validity on {skeleton.day}")
+        if skeleton.subject is None:
+            raise NotLogged("the step names no subject")
+        decisions = record.decided.setdefault(skeleton.subject, {})
+        if skeleton.kind in ("approval", "refusal"):
+            if skeleton.signers[0] in decisions:
+                raise AlreadyAnswered("a custodian decided twice on one flag of one warrant")
+            decisions[skeleton.signers[0]] = skeleton.kind
+            return
+        approvals = sum(decision == "approval" for decision in decisions.values())
+        if approvals < roster.approval_threshold:
+            raise QuorumNotMet(f"opened with {approvals} of {roster.approval_threshold} approvals")
+        record.opened.add(skeleton.subject)
+
+

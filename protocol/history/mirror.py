@@ -1,0 +1,132 @@
+"""A party's own copy of the log: every leaf hashed, every checkpoint witnessed, every rule applied.
+
+Rules this module keeps: nothing is believed before a majority of the roster's witnesses cosigned a checkpoint over it;
+a party never goes back to a smaller tree; two checkpoints that contradict each other are both kept and end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from protocol.documents.roster import Roster
+from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged
+from protocol.history.cases import CaseRecord
+from protocol.history.leaves import CASE, PUBLIC
+from protocol.history.public import PublicRecord
+from protocol.ids import Digest
+from protocol.log.leaf import Leaf, Skeleton
+from protocol.log.merkle import MerkleTree
+from protocol.log.note import SignedCheckpoint, require_witnesses, verify_log_signature
+from protocol.signing.dsse import Envelope
+
+
+def log_origin(force: str) -> str:
+    """Return the C2SP origin line of a force's log."""
+    return f"{force}.custodes/log"
+
+
+def witness_keys(roster: Roster) -> dict[str, bytes]:
+    """Return the raw keys of the roster's witnesses by name."""
+    return {party.id: bytes.fromhex(party.signing_key) for party in roster.with_role("witness")}
+
+
+def verify_checkpoint(signed: SignedCheckpoint, roster: Roster) -> None:
+    """Return if the coordinator signed the checkpoint and a majority of witnesses cosigned it.
+
+    Raises: CheckpointInvalid.
+    """
+    origin = log_origin(roster.force)
+    if signed.checkpoint.origin != origin:
+        raise CheckpointInvalid(f"origin {signed.checkpoint.origin!r} instead of {origin!r}")
+    key = bytes.fromhex(roster.with_role("coordinator")[0].signing_key)
+    verify_log_signature(signed, origin, public_key=key)
+    require_witnesses(signed, witness_keys(roster), threshold=roster.witness_majority)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two signed checkpoints of one log that cannot both be true."""
+
+    earlier: bytes
+    later: bytes
+
+
+class History:
+    """Leaves applied in order: the public record, the cases, and the tree over them."""
+
+    def __init__(self, *, genesis: Digest) -> None:
+        self.tree = MerkleTree()
+        self.leaves: list[Leaf] = []
+        self.skeletons: list[Skeleton] = []
+        self.public = PublicRecord(genesis=genesis)
+        self.cases = CaseRecord()
+
+    def apply(self, leaf: Leaf) -> int:
+        """Add a leaf, if the rules allow it, and return its index.
+
+        Raises: the error of the rule it breaks; nothing is added then.
+        """
+        skeleton = leaf.skeleton()
+        if self.skeletons and skeleton.day < self.skeletons[-1].day:
+            raise MalformedDocument("a leaf is dated before its predecessor")
+        if skeleton.kind in PUBLIC:
+            if skeleton.document is None:
+                raise MalformedDocument(f"a {skeleton.kind} leaf carries no document")
+            envelope = Envelope.decode(skeleton.document.encode())
+            self.public.apply(skeleton.kind, envelope, date.fromisoformat(skeleton.day))
+        elif skeleton.kind in CASE:
+            self.cases.apply(skeleton, roster=self.public.roster, rosters=tuple(self.public.rosters))
+        else:
+            raise MalformedDocument(f"the log holds no documents of kind {skeleton.kind}")
+        self.leaves.append(leaf)
+        self.skeletons.append(skeleton)
+        return self.tree.append(leaf.entry())
+
+
+class Mirror:
+    """A ``History`` that grows only under witnessed checkpoints."""
+
+    def __init__(self, *, genesis: Digest, remembered: SignedCheckpoint | None) -> None:
+        """Start empty. ``remembered`` is the last checkpoint this party accepted, from its own disk."""
+        self.history = History(genesis=genesis)
+        self.checkpoint: SignedCheckpoint | None = None
+        self.evidence: Evidence | None = None
+        self._remembered = remembered
+
+    @property
+    def size(self) -> int:
+        """How many leaves are witnessed."""
+        return self.history.tree.size
+
+    def extend(self, leaves: Sequence[Leaf], signed: SignedCheckpoint) -> None:
+        """Accept the leaves that follow the present ones, up to a signed checkpoint.
+
+        Raises: ForkDetected, CheckpointInvalid, or the error of the rule that a leaf breaks. After ForkDetected
+            ``evidence`` holds both checkpoints and the mirror accepts nothing more.
+        """
+        if self.evidence is not None:
+            raise ForkDetected("this party has stopped on an earlier fork")
+        for leaf in leaves:
+            self.history.apply(leaf)
+        verify_checkpoint(signed, self.history.public.roster)
+        target = signed.checkpoint
+        if target.size != self.size or self.history.tree.root() != target.root:
+            self._stop(self.checkpoint or signed, signed)
+        earlier = self._remembered
+        if earlier is not None:
+            size = earlier.checkpoint.size
+            if size > target.size or self.history.tree.root(size) != earlier.checkpoint.root:
+                self._stop(earlier, signed)
+            self._remembered = None
+        self.checkpoint = signed
+
+    def _stop(self, earlier: SignedCheckpoint, later: SignedCheckpoint) -> None:
+        self.evidence = Evidence(earlier.encode(), later.encode())
+        raise ForkDetected(f"checkpoints of sizes {earlier.checkpoint.size} and {later.checkpoint.size} disagree")
+
+    def require_logged(self, index: int, leaf: Leaf) -> None:
+        """Return if ``leaf`` is the witnessed leaf at ``index``. Raises: NotLogged."""
+        if not 0 <= index < self.size or self.history.leaves[index] != leaf:
+            raise NotLogged(f"the witnessed log does not hold this document at index {index}")

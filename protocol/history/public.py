@@ -1,0 +1,233 @@
+"""What the log's public documents add up to, and the rules that every reader of the log applies to them.
+
+The coordinator, every node, the unmasker, custodians, witnesses of fact and the auditor run this same code over the
+same leaves. A leaf that breaks a rule raises: the coordinator must not have logged it, so whoever reads it stops.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from protocol.aggregation.encoding import check_range
+from protocol.aggregation.exchange import check_request, check_statements, plan_range
+from protocol.aggregation.planning import check_plan, plan_rho
+from protocol.aggregation.tags import check_seed
+from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.flags import FlagPolicy
+from protocol.documents.plan import Closure, Receipt, Release, Statement, TrainingPlan
+from protocol.documents.roster import Roster
+from protocol.errors import (
+    AlreadyAnswered,
+    BudgetExceeded,
+    DigestMismatch,
+    Expired,
+    ModelMismatch,
+    PlanNotApproved,
+    ShapeMismatch,
+    UnknownSigner,
+)
+from protocol.ids import Digest
+from protocol.scorecard.descent import Published, check_inputs, published
+from protocol.scorecard.evaluation import evaluate, threshold_for
+from protocol.scorecard.model import Model, model_of
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import custodian_quorum, verify_signed_by_role
+
+BUDGET_WINDOW = timedelta(days=365)
+THRESHOLD_TOLERANCE = 1e-6
+
+
+@dataclass(slots=True)
+class PlanRecord:
+    """An approved plan and what the log shows of its run."""
+
+    plan: TrainingPlan
+    catalogue: FeatureCatalogue
+    roster: Roster
+    day: date
+    receipts: dict[int, tuple[Receipt, tuple[Statement, ...]]] = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+    published: list[Published] = field(default_factory=list)
+    closed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every release of the plan is published."""
+        return len(self.releases) == len(self.plan.releases)
+
+    def model(self) -> Model:
+        """Return the model that follows from the published sums. Raises: StateError while some are missing."""
+        return model_of(self.plan, self.catalogue, self.published)
+
+
+def expected_thresholds(record: PlanRecord) -> dict[str, float]:
+    """Return the threshold of each category that the evaluation release and the plan's capacities imply."""
+    capacities = {capacity.category: capacity.flags for capacity in record.plan.capacities}
+    heads = evaluate(record.plan, record.published[-1])
+    return {head.category: threshold_for(head, capacity=capacities[head.category]) for head in heads}
+
+
+class PublicRecord:
+    """Rosters, catalogues, plans with their runs, and policies, as far as the log has been read."""
+
+    def __init__(self, *, genesis: Digest) -> None:
+        self._genesis = genesis
+        self.rosters: list[Roster] = []
+        self.catalogues: dict[Digest, FeatureCatalogue] = {}
+        self.plans: dict[Digest, PlanRecord] = {}
+        self.policies: dict[Digest, FlagPolicy] = {}
+
+    @property
+    def roster(self) -> Roster:
+        """The current roster. Raises: UnknownSigner while the log shows none."""
+        if not self.rosters:
+            raise UnknownSigner("the log does not begin with a roster")
+        return self.rosters[-1]
+
+    def plan(self, digest: Digest) -> PlanRecord:
+        """Return an approved plan. Raises: PlanNotApproved if the log shows none of this digest."""
+        if digest not in self.plans:
+            raise PlanNotApproved(f"plan {digest[:16]} is not in the witnessed log")
+        return self.plans[digest]
+
+    def policy(self, digest: Digest) -> FlagPolicy:
+        """Return an approved policy. Raises: PlanNotApproved."""
+        if digest not in self.policies:
+            raise PlanNotApproved(f"policy {digest[:16]} is not in the witnessed log")
+        return self.policies[digest]
+
+    def spent(self, purpose: str, *, on: date) -> float:
+        """Return the rho of all plans of a purpose approved in the 365 days up to and including ``on``."""
+        return math.fsum(
+            plan_rho(record.plan)
+            for record in self.plans.values()
+            if record.plan.purpose == purpose and on - BUDGET_WINDOW < record.day <= on
+        )
+
+    def apply(self, kind: str, envelope: Envelope, day: date) -> None:
+        """Add one public document, if the rules allow it.
+
+        Raises: a VerificationError, RefusalError or PlanInvalid saying which rule it breaks; nothing is added then.
+        """
+        getattr(self, f"_apply_{kind}")(envelope, day)
+
+    def _apply_roster(self, envelope: Envelope, day: date) -> None:
+        roster = envelope.document(Roster)
+        if not self.rosters:
+            if roster.digest() != self._genesis:
+                raise DigestMismatch("the first roster is not the one in this party's configuration")
+            custodian_quorum(envelope, roster).require()
+        else:
+            if (roster.previous, roster.version) != (self.roster.digest(), self.roster.version + 1):
+                raise DigestMismatch(f"roster {roster.version} does not follow roster {self.roster.version}")
+            custodian_quorum(envelope, self.roster).require()
+        self.rosters.append(roster)
+
+    def _apply_catalogue(self, envelope: Envelope, day: date) -> None:
+        catalogue, _ = verify_signed_by_role(envelope, FeatureCatalogue, self.roster, "coordinator")
+        self.catalogues[catalogue.digest()] = catalogue
+
+    def check_new_plan(self, plan: TrainingPlan, day: date) -> FeatureCatalogue:
+        """Return the catalogue of a plan that the rules allow; its quorum is not looked at.
+
+        Raises: PlanInvalid, DigestMismatch, PlanNotApproved, Expired, BudgetExceeded.
+        """
+        if plan.roster != self.roster.digest():
+            raise DigestMismatch("field roster: the plan was drafted under another roster version")
+        if plan.catalogue not in self.catalogues:
+            raise PlanNotApproved("field catalogue: the log shows no catalogue of this digest")
+        catalogue = self.catalogues[plan.catalogue]
+        check_plan(plan, catalogue)
+        for borough in plan.borough_ids():
+            self.roster.party(borough, "borough")
+        if not plan.valid_from.date() <= day <= plan.valid_until.date():
+            raise Expired("field valid_from or valid_until: the plan is not valid on this day")
+        if plan.digest() not in self.plans:
+            budget, spent, cost = self.roster.budget(plan.purpose), self.spent(plan.purpose, on=day), plan_rho(plan)
+            if spent + cost > budget * (1 + 1e-12):
+                raise BudgetExceeded(f"purpose {plan.purpose}: rho {cost:.4g} on top of {spent:.4g} exceeds {budget:.4g}")
+        return catalogue
+
+    def _apply_plan(self, envelope: Envelope, day: date) -> None:
+        plan = envelope.document(TrainingPlan)
+        if plan.digest() in self.plans:
+            raise AlreadyAnswered("the plan is already in the log")
+        catalogue = self.check_new_plan(plan, day)
+        _require_quorum(envelope, self.roster)
+        self.plans[plan.digest()] = PlanRecord(plan, catalogue, self.roster, day)
+
+    def _apply_receipt(self, envelope: Envelope, day: date) -> None:
+        receipt, _ = verify_signed_by_role(envelope, Receipt, self.roster, "unmasker")
+        record = self.plan(receipt.plan)
+        if receipt.index in record.receipts or receipt.index != len(record.releases) or record.closed:
+            raise AlreadyAnswered(f"index {receipt.index} is not the next one of the plan")
+        if not record.plan.valid_from.date() <= day <= record.plan.valid_until.date():
+            raise Expired("the plan was unmasked outside its validity")
+        statements = check_statements(
+            [Envelope.decode(text.encode()) for text in receipt.statements],
+            request=receipt.request,
+            index=receipt.index,
+            plan=record.plan,
+            roster=record.roster,
+        )
+        record.receipts[receipt.index] = (receipt, statements)
+
+    def _apply_release(self, envelope: Envelope, day: date) -> None:
+        release, _ = verify_signed_by_role(envelope, Release, self.roster, "coordinator")
+        record = self.plan(release.request.plan)
+        spec = check_request(release.request, plan=record.plan, roster=record.roster, answered=len(record.releases))
+        if spec.index not in record.receipts:
+            raise PlanNotApproved(f"release {spec.index} has no receipt of the unmasker")
+        receipt, statements = record.receipts[spec.index]
+        if (receipt.digest(), receipt.request) != (release.receipt, release.request.digest()):
+            raise DigestMismatch(f"release {spec.index} is not what its receipt speaks of")
+        if release.boroughs != tuple(statement.borough for statement in statements):
+            raise DigestMismatch(f"release {spec.index} names other boroughs than its receipt")
+        check_seed(release.tag_seed, release.request.tag_commitment)
+        sums = release.sums.integers()
+        if sums.shape != (spec.length,):
+            raise ShapeMismatch(f"release {spec.index} has {sums.shape} sums instead of {spec.length}")
+        check_range(sums, bound=plan_range(record.plan, spec))
+        check_inputs(release.request, plan=record.plan, catalogue=record.catalogue, releases=record.published)
+        record.releases.append(release)
+        record.published.append(published(release, record.plan))
+
+    def _apply_closure(self, envelope: Envelope, day: date) -> None:
+        closure, _ = verify_signed_by_role(envelope, Closure, self.roster, "unmasker")
+        record = self.plan(closure.plan)
+        if closure.unmasker_key != record.plan.unmasker_key:
+            raise DigestMismatch("field unmasker_key: another key than the plan's was destroyed")
+        record.closed = True
+
+    def check_new_policy(self, policy: FlagPolicy, day: date) -> None:
+        """Return if the policy follows from the published sums; its quorum is not looked at.
+
+        Raises: ModelMismatch, DigestMismatch, Expired, StateError.
+        """
+        record = self.plan(policy.plan)
+        if policy.roster != self.roster.digest():
+            raise DigestMismatch("field roster: the policy was drafted under another roster version")
+        if record.model().digest() != policy.model:
+            raise ModelMismatch("field model: the published sums give another model")
+        expected = expected_thresholds(record)
+        for rule in policy.rules:
+            if rule.category not in expected:
+                raise ModelMismatch(f"field rules: {rule.category} is not a category of the plan")
+            if abs(rule.threshold - expected[rule.category]) > THRESHOLD_TOLERANCE:
+                raise ModelMismatch(f"field rules: the threshold of {rule.category} does not follow from the evaluation")
+        if not policy.valid_from.date() <= day <= policy.valid_until.date():
+            raise Expired("field valid_from or valid_until: the policy is not valid on this day")
+
+    def _apply_policy(self, envelope: Envelope, day: date) -> None:
+        policy = envelope.document(FlagPolicy)
+        self.check_new_policy(policy, day)
+        _require_quorum(envelope, self.roster)
+        self.policies[policy.digest()] = policy
+
+
+def _require_quorum(envelope: Envelope, roster: Roster) -> None:
+    result = custodian_quorum(envelope, roster)
+    if not result.met:
+        raise PlanNotApproved(f"{len(result.approved)} of {result.required} custodians signed; undecided: {', '.join(result.undecided)}")
