@@ -78,7 +78,7 @@ class Head(Value):
     prior: float = Field(gt=0, lt=1)
     """Public starting probability of the intercept; never counted from records."""
     eligible: Name | None
-    """A 0/1 feature: only people with 1 can be flagged in this category; None: everybody can."""
+    """One of the head's features, 0 or 1: only people with 1 can be flagged in this category; None: everybody can."""
 
 
 class FeatureCatalogue(Document):
@@ -103,8 +103,9 @@ class FeatureCatalogue(Document):
         for head in self.heads:
             if len(set(head.features)) != len(head.features):
                 raise ValueError(f"head {head.category} names a feature twice")
-            wanted = [*head.features, *([head.eligible] if head.eligible else [])]
-            if unknown := [name for name in wanted if name not in known]:
+            if head.eligible is not None and head.eligible not in head.features:
+                raise ValueError(f"head {head.category}: {head.eligible} must be one of its features to decide eligibility")
+            if unknown := [name for name in head.features if name not in known]:
                 raise ValueError(f"head {head.category} uses unknown feature {unknown[0]}")
             if head.label in known:
                 raise ValueError(f"head {head.category} has a feature as its label")

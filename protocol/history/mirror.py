@@ -130,3 +130,11 @@ class Mirror:
         """Return if ``leaf`` is the witnessed leaf at ``index``. Raises: NotLogged."""
         if not 0 <= index < self.size or self.history.leaves[index] != leaf:
             raise NotLogged(f"the witnessed log does not hold this document at index {index}")
+
+    def require_subject(self, index: int, kind: str, subject: Digest) -> None:
+        """Return if the witnessed leaf at ``index`` is of this kind and about this subject. Raises: NotLogged."""
+        if not 0 <= index < self.size:
+            raise NotLogged(f"the witnessed log does not reach index {index}")
+        skeleton = self.history.skeletons[index]
+        if (skeleton.kind, skeleton.subject) != (kind, subject):
+            raise NotLogged(f"the witnessed log does not hold this {kind} at index {index}")

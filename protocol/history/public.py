@@ -73,7 +73,7 @@ class PublicRecord:
     """Rosters, catalogues, plans with their runs, and policies, as far as the log has been read."""
 
     def __init__(self, *, genesis: Digest) -> None:
-        self._genesis = genesis
+        self.genesis = genesis
         self.rosters: list[Roster] = []
         self.catalogues: dict[Digest, FeatureCatalogue] = {}
         self.plans: dict[Digest, PlanRecord] = {}
@@ -116,7 +116,7 @@ class PublicRecord:
     def _apply_roster(self, envelope: Envelope, day: date) -> None:
         roster = envelope.document(Roster)
         if not self.rosters:
-            if roster.digest() != self._genesis:
+            if roster.digest() != self.genesis:
                 raise DigestMismatch("the first roster is not the one in this party's configuration")
             custodian_quorum(envelope, roster).require()
         else:

@@ -98,6 +98,7 @@ def open_both(vector: dict[str, Any], index: int) -> tuple[Secret, Secret]:
     assert own.info().hex() == party["info"]
     assert release.info().hex() == party["release_info"]
     private = HPKEPrivateKey.decode(Secret(bytes.fromhex(party["private_key"])))
+    assert hashlib.sha256(private.public_key().encode()).hexdigest() == party["public_key_sha256"]
     recipient = HPKEPrivateKey.decode(Secret(bytes.fromhex(vector["recipient_private_key"])))
     commitment = vector["share_commitments"][index - 1]
     return (

@@ -30,7 +30,7 @@ from protocol.aggregation.accounting import (
     statements,
     sum_distance,
 )
-from protocol.aggregation.noise import SIGMA_MIN
+from protocol.aggregation.noise import SIGMA_MIN, STATISTICAL_DISTANCE_PER_SAMPLE
 from protocol.errors import ConfigurationError
 
 DELTA = 1e-6
@@ -257,8 +257,9 @@ def test_the_extra_delta_of_a_realistic_plan_is_far_below_a_thousandth_of_delta(
     assert 0.0 < extra < DELTA / 1000 / 100
 
 
-def test_the_extra_delta_of_the_local_statement_is_below_a_thousandth_of_delta() -> None:
-    mu = mu_of(epsilon=1.0, delta=DELTA)
+@pytest.mark.parametrize("central", [0.5, 1.0, 4.0, 7.0])
+def test_the_extra_delta_of_the_local_statement_is_below_a_thousandth_of_delta(central: float) -> None:
+    mu = mu_of(epsilon=central, delta=DELTA)
     local = mu * math.sqrt(21)
     epsilon = epsilon_of(mu=local, delta=DELTA)
     sigmas = realistic_local_sigmas(mu)
@@ -275,12 +276,25 @@ def test_the_extra_delta_covers_the_growth_of_mu_by_the_lattice() -> None:
     assert growth <= extra <= growth * 1.001
 
 
-def test_the_extra_delta_grows_with_length_boroughs_and_epsilon_and_stays_a_probability() -> None:
-    plan = {"lengths": [100], "local_sigmas_ring": [2.0**30], "boroughs": 5, "epsilon": 1.0, "mu": 0.2}
+def test_the_samplers_part_grows_with_length_boroughs_and_epsilon() -> None:
+    # At so large an epsilon and so small a mu the lattice's part is 0.
+    plan = {"lengths": [100], "local_sigmas_ring": [2.0**30], "boroughs": 5, "epsilon": 20.0, "mu": 0.2}
     base = extra_delta(**plan)
-    for change in ({"lengths": [200]}, {"boroughs": 10}, {"epsilon": 3.0}, {"local_sigmas_ring": [SIGMA_MIN]}):
-        assert extra_delta(**{**plan, **change}) > base
-    assert extra_delta(**{**plan, "epsilon": 1e6, "mu": 1000.0}) == 1.0
+    assert base == pytest.approx((1 + math.exp(20)) * 500 * STATISTICAL_DISTANCE_PER_SAMPLE, rel=1e-9)
+    for change in ({"lengths": [200]}, {"boroughs": 10}, {"epsilon": 21.0}, {"lengths": [100, 1]}):
+        longer = {**plan, **change}
+        longer["local_sigmas_ring"] = [2.0**30] * len(longer["lengths"])
+        assert extra_delta(**longer) > base
+
+
+def test_the_lattices_part_grows_as_the_noise_shrinks() -> None:
+    plan = {"lengths": [100], "boroughs": 5, "epsilon": 1.0, "mu": 0.2}
+    wide = extra_delta(**plan, local_sigmas_ring=[2.0**20])
+    assert extra_delta(**plan, local_sigmas_ring=[SIGMA_MIN]) > 1000 * wide
+
+
+def test_the_extra_delta_never_exceeds_one() -> None:
+    assert extra_delta(lengths=[1], local_sigmas_ring=[2.0**20], boroughs=2, epsilon=1e6, mu=1000.0) == 1.0
 
 
 def test_a_discrete_gaussian_is_as_private_as_accounting_says() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from protocol.aggregation import noise
 from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.noise import (
     SIGMA_MAX,
@@ -125,53 +126,61 @@ def test_the_system_source_gives_different_samples_twice() -> None:
     assert not np.array_equal(first, second)
 
 
-def one_proposal(*, place: int, wheel: int, judge: int) -> Callable[[int], bytes]:
-    """Return entropy whose first call repeats one proposal; later calls end the draw with proposals of 1."""
+def one_proposal(*, place: int, wheel: int, judge: int, lower: int = 0) -> Callable[[int], bytes]:
+    """Return entropy whose first draw repeats one proposal; later ones end the sampling with proposals of 1.
+
+    `lower` is what every request for a uniform's lower half gets.
+    """
     words = [(place, wheel, judge)]
 
     def entropy(count: int) -> bytes:
+        if count == 8:
+            return lower.to_bytes(8, "little")
         proposal = words.pop() if words else (1, 2**64 - 1, 0)
         return b"".join(np.full(count // 24, word, dtype="<u8").tobytes() for word in proposal)
 
     return entropy
 
 
-def exact_threshold(place: int, turns: int, sigma: float, t: int) -> int:
+def keeping_threshold(place: int, turns: int, sigma: float, t: int) -> int:
     with mpmath.workdps(80):
         variance = mpmath.mpf(sigma) ** 2
         y = place + turns * t
         p = mpmath.exp(-mpmath.mpf(place) / t - (y - variance / t) ** 2 / (2 * variance))
-        return int(mpmath.floor(p * 2**64))
+        return int(mpmath.floor(p * 2**128))
 
 
 @pytest.mark.parametrize(("place", "turns"), [(0, 0), (5, 0), (700_123, 0), (1, 1), (900_000, 2), (12_345, 5)])
 def test_a_uniform_next_to_its_probability_is_decided_exactly(place: int, turns: int) -> None:
     sigma, t = 1.1e6, 2**20
     wheel = int(math.exp(-turns - 0.5) * 2**64)
-    threshold = exact_threshold(place, turns, sigma, t)
-    y = place + turns * t
-    for distance in (-(2**30), -(2**23), -2, -1, 0, 1, 2**23, 2**30):
-        entropy = one_proposal(place=place, wheel=wheel, judge=threshold + distance)
+    threshold = keeping_threshold(place, turns, sigma, t)
+    for distance in (-(2**94), -(2**87), -(2**64), -2, -1, 0, 1, 2**64, 2**87, 2**94):
+        judge, lower = divmod(threshold + distance, 2**64)
+        entropy = one_proposal(place=place, wheel=wheel, judge=judge, lower=lower)
         sample = discrete_gaussian(1, sigma=sigma, entropy=entropy)[0]
-        assert sample == (y if distance < 0 else 1)
+        assert sample == (place + turns * t if distance < 0 else 1)
 
 
 def test_a_probability_of_one_keeps_the_largest_uniform_below_it() -> None:
     # sigma = t: the proposal U = 0, V = 1 sits on the mode and has p = 1.
     t = 2**20
-    kept = one_proposal(place=0, wheel=int(math.exp(-1.5) * 2**64), judge=2**64 - 1)
+    wheel = int(math.exp(-1.5) * 2**64)
+    kept = one_proposal(place=0, wheel=wheel, judge=2**64 - 1, lower=2**64 - 1)
     assert discrete_gaussian(1, sigma=float(t), entropy=kept)[0] == t
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
+@pytest.mark.parametrize("turns", [1, 2, 3, 10, 43, 44, 45, 60, 88])
 def test_the_geometric_count_compares_with_the_floor_of_its_probability(turns: int) -> None:
-    t = 2048
+    # Beyond a few turns no proposal is kept: only from inside can the count be seen.
     with mpmath.workdps(60):
-        threshold = int(mpmath.floor(mpmath.exp(-turns) * 2**64))
-    below = one_proposal(place=7, wheel=threshold - 1, judge=0)
-    at = one_proposal(place=7, wheel=threshold, judge=0)
-    assert discrete_gaussian(1, sigma=float(t), entropy=below)[0] == 7 + turns * t
-    assert discrete_gaussian(1, sigma=float(t), entropy=at)[0] == 7 + (turns - 1) * t
+        threshold = int(mpmath.floor(mpmath.exp(-turns) * 2**128))
+    for uniform, expected in ((threshold - 1, turns), (threshold, turns - 1)):
+        wheel, lower = divmod(uniform, 2**64)
+        counted = noise._count_turns(
+            np.array([wheel], dtype=np.uint64), lambda _, lower=lower: lower.to_bytes(8, "little")
+        )
+        assert counted.tolist() == [expected]
 
 
 def test_the_sign_is_the_top_bit_and_minus_zero_is_refused() -> None:
@@ -189,7 +198,7 @@ def test_the_constants_in_the_derived_distance_hold() -> None:
     ratio = np.geomspace(1 / math.sqrt(2), math.sqrt(2), 201)
     kept = (1 - math.exp(-1)) * math.sqrt(math.pi / 2) * ratio * np.exp(-(ratio**2) / 2)
     assert kept.min() > 0.4 * (1 + 2**-9)
-    assert STATISTICAL_DISTANCE_PER_SAMPLE > 47 * 2.0**-64 / 0.4
+    assert STATISTICAL_DISTANCE_PER_SAMPLE > 91 * 2.0**-128 / 0.4
     z = np.linspace(0, 10, 100_001)
     assert ((2 * z**2 + 4 * z) * np.exp(-(z**2))).max() < 4  # times 2^-50 is below 2^-48
 

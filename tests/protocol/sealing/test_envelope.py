@@ -3,13 +3,17 @@ from functools import cache
 from itertools import combinations
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import EnvelopeInvalid
 from protocol.sealing.envelope import (
     IDENTITY_CIPHERTEXT_BYTES,
+    IDENTITY_TAG,
     MAX_IDENTITY_BYTES,
+    RELEASE_TAG,
+    SHARE_TAG,
     ReleaseContext,
     ShareContext,
     commit_key,
@@ -21,6 +25,7 @@ from protocol.sealing.envelope import (
     seal_identity,
     verify_share,
 )
+from protocol.sealing.framing import frame
 from protocol.sealing.secret import Secret
 from protocol.sealing.shamir import SHARE_BYTES
 from tests.protocol.sealing.sealed_flag import HEADER, IDENTITY, OTHER_HEADER, SealedFlag, private_key
@@ -163,9 +168,9 @@ def test_contexts_have_one_encoding_each(one, other):
 
 
 def test_share_and_release_contexts_never_coincide():
-    share = ShareContext(HEADER, "c", 1, 1, 1).info()
-    release = ReleaseContext(HEADER, HEADER, "c", 1, 1).info()
-    assert share[: 4 + 26] != release[: 4 + 26]
+    assert ShareContext(HEADER, "c", 1, 1, 1).info().startswith(frame(SHARE_TAG))
+    assert ReleaseContext(HEADER, HEADER, "c", 1, 1).info().startswith(frame(RELEASE_TAG))
+    assert frame(SHARE_TAG) != frame(RELEASE_TAG)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +231,33 @@ def test_short_and_long_names_have_ciphertexts_of_one_length():
     assert {len(seal_identity(flag().dealing, bytes(n), header_digest=HEADER)) for n in (0, 1, 509, 510)} == {540}
 
 
+def test_two_sealings_under_one_dealing_do_not_show_the_difference_of_two_names():
+    one, other = (seal_identity(flag().dealing, name, header_digest=HEADER) for name in (b"one", b"two"))
+    assert one[:12] != other[:12]
+
+
 def test_identity_too_long_is_refused_without_repeating_it():
     with pytest.raises(EnvelopeInvalid, match="longer than 510 bytes") as refusal:
         seal_identity(flag().dealing, b"N" * 511, header_digest=HEADER)
     assert "N" * 4 not in str(refusal.value)
     assert "511" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "padded",
+    [
+        (3).to_bytes(2, "big") + b"abc" + bytes(506) + b"x",
+        (2).to_bytes(2, "big") + b"abc" + bytes(507),
+        (511).to_bytes(2, "big") + bytes(510),
+        b"\xff" * 512,
+    ],
+    ids=["last byte set", "longer than it says", "one too long", "all ones"],
+)
+def test_identity_with_wrong_padding_is_refused_even_under_the_right_key(padded):
+    aad = frame(IDENTITY_TAG, HEADER.encode())
+    ciphertext = bytes(12) + ChaCha20Poly1305(flag().dealing.key.reveal()).encrypt(bytes(12), padded, aad)
+    with pytest.raises(EnvelopeInvalid, match="not padded as the format says"):
+        flag().open((1, 2, 3), ciphertext=ciphertext)
 
 
 def test_two_dealings_share_nothing():

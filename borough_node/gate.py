@@ -1,0 +1,217 @@
+"""The two doors of a borough. Everything that leaves, leaves here, after a signed document was checked and the ledger
+row about it is durable.
+
+Door 1, ``release``: the private sum. Door 2, ``flags``: sealed flags. There is no third.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from borough_node.flags.sealing import seal_candidate
+from borough_node.ledger import Answer, Ledger, StoredFlag
+from borough_node.records import Records
+from borough_node.scoring.candidates import candidates
+from borough_node.training.vectors import FUNCTIONS
+from protocol.aggregation.accounting import rho_of
+from protocol.aggregation.encoding import Int64Array, quantised_sum
+from protocol.aggregation.exchange import check_request, mask_contribution
+from protocol.aggregation.planning import events, local_sigma_ring, rows_per_person
+from protocol.aggregation.tags import check_seed
+from protocol.clock import Clock
+from protocol.documents.flags import SealedFlag
+from protocol.documents.plan import ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
+from protocol.errors import BehindLog, BudgetExceeded, Expired, ForkDetected, ReleaseRefused
+from protocol.history.leaves import commitment
+from protocol.history.public import PlanRecord
+from protocol.ids import Digest, PartyId, digest_of
+from protocol.rpc.log_reader import LogReader
+from protocol.scorecard.descent import check_inputs
+from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
+from protocol.signing.dsse import Envelope, sign
+from protocol.signing.keys import SigningKey
+
+Noise = Callable[[int, float], Int64Array]
+"""(length, sigma in ring units) to discrete Gaussian samples from the system's cryptographic source."""
+
+
+class Gate:
+    """One borough's doors."""
+
+    def __init__(
+        self,
+        *,
+        borough: PartyId,
+        signing_key: SigningKey,
+        ledger: Ledger,
+        records: Records,
+        reader: LogReader,
+        clock: Clock,
+        noise: Noise,
+    ) -> None:
+        self._borough = borough
+        self._signing_key = signing_key
+        self._ledger = ledger
+        self._records = records
+        self._reader = reader
+        self._clock = clock
+        self._noise = noise
+        self._lock = threading.Lock()
+
+    def check_state(self) -> None:
+        """Return if the ledger holds everything that the log says this node once stated.
+
+        Raises: BehindLog for a restored backup; ForkDetected if evidence of a fork is kept here.
+        """
+        if self._ledger.has_evidence():
+            raise ForkDetected("this node keeps two contradicting checkpoints and does not start")
+        self._reader.sync()
+        for digest, record in self._reader.public.plans.items():
+            for index, (receipt, statements) in record.receipts.items():
+                for statement, envelope in zip(statements, receipt.statements, strict=True):
+                    if statement.borough == self._borough:
+                        self._ledger.require_answered(digest, index, digest_of(envelope.encode()))
+            if record.closed:
+                self._ledger.forget_vectors(digest)
+
+    # --- door 1 -------------------------------------------------------------------------------------------------
+
+    def release(self, request_bytes: bytes, tag_seed: Digest) -> Answer:
+        """Return this borough's signed statement and masked vector for a release.
+
+        Asked again for the same (plan, index) it returns the same bytes. Order: check, charge, draw, store, return.
+        Raises: a RefusalError, VerificationError or StateError; nothing has left the borough then.
+        """
+        with self._lock:
+            request = ReleaseRequest.decode(request_bytes)
+            check_seed(tag_seed, request.tag_commitment)
+            stored = self._ledger.answer(request.plan, request.index)
+            if stored is not None:
+                return self._repeat(stored, request)
+            self._reader.sync()
+            record = self._reader.public.plan(request.plan)
+            spec = self._check(request, record)
+            self._charge(request, record.plan, spec)
+            return self._ledger.store_answer(request.plan, request.index, self._answer(request, tag_seed, record, spec))
+
+    def _repeat(self, stored: Answer, request: ReleaseRequest) -> Answer:
+        if stored.request != request.digest():
+            raise ReleaseRefused(f"index {request.index} was answered for another request")
+        if stored.vector is None:
+            raise ReleaseRefused(f"index {request.index} belongs to a closed plan")
+        return stored
+
+    def _check(self, request: ReleaseRequest, record: PlanRecord) -> ReleaseSpec:
+        plan, now = record.plan, self._clock.now()
+        if self._borough not in plan.borough_ids():
+            raise ReleaseRefused("this borough is not part of the plan")
+        if record.closed or not plan.valid_from <= now < plan.valid_until:
+            raise Expired("the plan is closed or outside its validity")
+        spec = check_request(request, plan=plan, roster=self._reader.public.roster, answered=len(record.releases))
+        check_inputs(request, plan=plan, catalogue=record.catalogue, releases=record.published)
+        return spec
+
+    def _charge(self, request: ReleaseRequest, plan: TrainingPlan, spec: ReleaseSpec) -> None:
+        now = self._clock.now()
+        rho = rho_of(events((spec,), privacy=plan.privacy, scale=plan.scale)[0].mu)
+        spent = self._ledger.spent(plan.purpose, now=now)
+        budget = self._reader.public.roster.budget(plan.purpose)
+        if spent + rho > budget * (1 + 1e-12):
+            raise BudgetExceeded(f"purpose {plan.purpose}: rho {rho:.4g} on top of {spent:.4g} exceeds {budget:.4g}")
+        self._ledger.charge(
+            plan=request.plan,
+            index=request.index,
+            request=request.digest(),
+            purpose=plan.purpose,
+            rho=rho,
+            at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+
+    def _answer(self, request: ReleaseRequest, tag_seed: Digest, record: PlanRecord, spec: ReleaseSpec) -> Answer:
+        plan = record.plan
+        columns, cohort = self._records.cohort_for(spec.function, plan, record.catalogue)
+        inputs = {name: array.floats() for name, array in request.inputs.items()}
+        values = quantised_sum(
+            FUNCTIONS[spec.function](plan, columns, inputs, cohort.rows, cohort.labels),
+            length=spec.length,
+            l2=spec.l2,
+            scale=plan.scale,
+            rows_per_person=rows_per_person(spec, plan.privacy),
+        )
+        noised = values + self._noise(spec.length, local_sigma_ring(plan, spec))
+        masked = mask_contribution(
+            noised,
+            request=request.digest(),
+            tag_seed=tag_seed,
+            borough=self._borough,
+            unmasker_key=plan.unmasker_key,
+        )
+        length, head = self._ledger.head()
+        statement = Statement(
+            borough=self._borough,
+            plan=request.plan,
+            index=request.index,
+            request=request.digest(),
+            public_key=masked.public_key,
+            vector=digest_of(masked.vector),
+            ledger_head=head,
+            ledger_length=length,
+        )
+        return Answer(request.digest(), sign(statement, self._signing_key).encode(), masked.vector)
+
+    # --- door 2 -------------------------------------------------------------------------------------------------
+
+    def flags(self, policy_digest: Digest) -> tuple[StoredFlag, ...]:
+        """Return this borough's sealed flags under a policy: made once, stored, the same ones ever after.
+
+        Raises: PlanNotApproved if the quorum has not signed the policy; Expired; TableInvalid.
+        """
+        with self._lock:
+            stored = self._ledger.flags(policy_digest)
+            if stored is not None:
+                return stored
+            self._reader.sync()
+            public = self._reader.public
+            policy, now = public.policy(policy_digest), self._clock.now()
+            if not policy.valid_from <= now < policy.valid_until:
+                raise Expired("the policy is outside its validity")
+            record = public.plan(policy.plan)
+            if self._borough not in record.plan.borough_ids():
+                raise ReleaseRefused("this borough is not part of the plan")
+            columns, cohort = self._records.cohort(
+                record.plan,
+                record.catalogue,
+                first_cutoff=policy.scoring_cutoff,
+                last_cutoff=policy.scoring_cutoff,
+            )
+            key = PseudonymKey(self._ledger.secret(f"pseudonym/{policy.plan}", os.urandom(PSEUDONYM_KEY_BYTES)))
+            sealed = [
+                seal_candidate(
+                    candidate,
+                    borough=self._borough,
+                    policy=policy,
+                    roster=public.roster,
+                    pseudonym_key=key,
+                    signing_key=self._signing_key,
+                    now=now,
+                )
+                for candidate in candidates(policy, record, record.catalogue, columns, cohort)
+            ]
+            self._ledger.store_flags(policy_digest, sealed, at=now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            return self._ledger.flags(policy_digest) or ()
+
+    def confirm_flags(self, policy_digest: Digest, positions: tuple[int, ...]) -> None:
+        """Return once the log, as this node mirrors it, holds every flag of the policy where the register said.
+
+        So the coordinator cannot lose a flag quietly. Raises: NotLogged, BehindLog.
+        """
+        stored = self._ledger.flags(policy_digest) or ()
+        self._reader.sync()
+        if len(positions) != len(stored):
+            raise BehindLog(f"{len(stored)} flags were raised, the register placed {len(positions)}")
+        for flag, index in zip(stored, positions, strict=True):
+            subject = commitment(Envelope.decode(flag.envelope).document(SealedFlag).header.digest())
+            self._reader.mirror.require_subject(index, "flag", subject)
+        self._ledger.locate_flags({flag.flag_id: index for flag, index in zip(stored, positions, strict=True)})

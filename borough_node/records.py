@@ -1,0 +1,66 @@
+"""A borough's rows as a plan wants them: the design matrix, labels and persons at given cutoffs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from borough_node.features.matrix import design_matrix
+from borough_node.sources.table import PersonnelTable, rows_at
+from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.plan import ReleaseFunction, TrainingPlan
+from protocol.errors import TableInvalid
+from protocol.ids import Digest
+from protocol.scorecard.columns import Columns, Float64Array, columns_of
+
+TableReader = Callable[[FeatureCatalogue], PersonnelTable]
+"""Reads and checks the borough's table with a catalogue, whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Rows at some cutoffs: shape (rows, width), labels (rows, heads), persons (rows,)."""
+
+    rows: Float64Array
+    labels: Float64Array
+    persons: npt.NDArray[np.object_]
+
+
+class Records:
+    """The borough's table, read once for each catalogue."""
+
+    def __init__(self, read: TableReader) -> None:
+        self._read = read
+        self._tables: dict[Digest, PersonnelTable] = {}
+
+    def cohort(
+        self, plan: TrainingPlan, catalogue: FeatureCatalogue, *, first_cutoff: int, last_cutoff: int
+    ) -> tuple[Columns, Cohort]:
+        """Return the columns of the plan and the borough's rows between two cutoffs, both included.
+
+        Raises: TableInvalid if the table does not fit the catalogue, or a person has more rows than the plan allows.
+        """
+        digest = catalogue.digest()
+        if digest not in self._tables:
+            self._tables[digest] = self._read(catalogue)
+        table = rows_at(self._tables[digest], first_cutoff=first_cutoff, last_cutoff=last_cutoff)
+        columns = columns_of(plan, catalogue)
+        position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
+        matrix = design_matrix(table, catalogue)[:, [0, *(position[name] for name in columns.names[1:])]]
+        labels = np.column_stack([table.labels[catalogue.head(category).label] for category in plan.categories])
+        if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
+            raise TableInvalid("a person has more rows than the plan's rows_per_person")
+        return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person)
+
+    def cohort_for(
+        self, function: ReleaseFunction, plan: TrainingPlan, catalogue: FeatureCatalogue
+    ) -> tuple[Columns, Cohort]:
+        """Return the rows that a release reads."""
+        if function == "evaluation":
+            first = last = plan.evaluation_cutoff
+        else:
+            first, last = plan.train_from, plan.train_until
+        return self.cohort(plan, catalogue, first_cutoff=first, last_cutoff=last)

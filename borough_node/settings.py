@@ -1,0 +1,26 @@
+"""The settings of a borough node; every field has a heading in docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from protocol.ids import Role
+from protocol.rpc.party import PartySettings
+
+
+class NodeSettings(PartySettings):
+    """One borough."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="BOROUGH_NODE_")
+    role: ClassVar[Role] = "borough"
+
+    table: Path
+    """The borough's table, CSV or Parquet, read in place."""
+    catalogue: Path
+    """TOML file whose ``[table]`` names the person and cutoff columns of the borough's table."""
+    reply_slot_seconds: float = Field(gt=0)
+    """Used for answers that no plan governs; a plan's own slot is never shorter."""

@@ -1,0 +1,200 @@
+"""Builds the coordinator from its settings: log, register, federation, and the runner of plans."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from coordinator.grid import GrpcGrid
+from coordinator.log.appender import Appender
+from coordinator.log.publisher import Publisher
+from coordinator.registry.proposals import Proposals
+from coordinator.rounds import PlanRunner, UnmaskerClient
+from coordinator.server_app import collect_flags, run_plan
+from coordinator.services.federation import FederationService
+from coordinator.services.log import LogService
+from coordinator.services.register import RegisterService
+from coordinator.settings import CoordinatorSettings
+from coordinator.store.cases import CaseStore
+from coordinator.store.database import Database
+from coordinator.store.mail import Mailbox
+from coordinator.store.runs import Runs
+from coordinator.warrants.register import Register
+from protocol.clock import Clock
+from protocol.documents.base import Document
+from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.roster import Roster
+from protocol.ids import Digest, HexKey, PartyId
+from protocol.rpc.channel import open_channel
+from protocol.rpc.party import Party
+from protocol.rpc.server import serve
+from protocol.rpc.status import from_rpc_error
+from protocol.rpc.v1 import (
+    federation_pb2_grpc,
+    log_pb2_grpc,
+    register_pb2_grpc,
+    unmasker_pb2,
+    unmasker_pb2_grpc,
+)
+from protocol.signing.dsse import sign
+
+UNMASKER_TIMEOUT_SECONDS = 120.0
+
+Report = Callable[[str, str], None]
+Progress = Callable[[Digest, int, int, int], None]
+"""Called with (plan, index, replies so far, boroughs asked)."""
+
+
+class Coordinator:
+    """The coordinator, serving until stopped."""
+
+    def __init__(self, settings: CoordinatorSettings, *, clock: Clock, report: Report, on_progress: Progress) -> None:
+        """Open state and log. Raises: ConfigurationError, StorageError, the error of a rule that a stored leaf breaks."""
+        self.settings = settings
+        self.party = Party.open(settings)
+        self._report = report
+        self._on_progress = on_progress
+        self._database = Database(settings.state / "coordinator.sqlite")
+        self.appender = Appender(self._database, genesis=settings.genesis, clock=clock)
+        self.publisher = Publisher(
+            self.appender,
+            key=self.party.signing_key,
+            directory=settings.log_directory,
+            connect=lambda witness: self._connect(settings.witnesses[witness], "witness", witness),
+            report=report,
+        )
+        self.cases = CaseStore(self._database)
+        self.proposals = Proposals(self.appender, self.cases)
+        self._mailbox = Mailbox(self._database)
+        self.federation = FederationService(self._mailbox, self.roster)
+        self._runner = PlanRunner(
+            appender=self.appender,
+            publish=self.publisher.publish,
+            runs=Runs(self._database),
+            unmasker=UnmaskerClient(self._commit, self._reveal, self._close),
+            key=self.party.signing_key,
+            report=report,
+        )
+        self._logged = threading.Condition()
+        self._server: grpc.Server | None = None
+        self.port = 0
+
+    def roster(self) -> Roster:
+        """Return the roster that counts now: the log's, or before the log begins the configured one."""
+        rosters = self.appender.history.public.rosters
+        return rosters[-1] if rosters else self.party.roster
+
+    def _connect(self, address: str, role: str, party_id: PartyId) -> grpc.Channel:
+        roster = self.roster()
+        server = roster.party(party_id, role)  # type: ignore[arg-type]
+        return open_channel(address, server=server, roster=roster, files=self.settings.tls())
+
+    # --- serving ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the log if it is empty, and serve. Witnesses must be reachable: without them nothing is published."""
+        if not self.appender.history.leaves:
+            self.appender.append("roster", self.party.roster_envelope)
+        self.publisher.publish()
+        self._server, self.port = serve(
+            self.settings.coordinator,
+            files=self.settings.tls(),
+            roster=self.roster,
+            report=lambda method, code, detail: self._report(code, f"{method}: {detail}"),
+            register=self._register_services,
+            threads=self.settings.server_threads,
+        )
+
+    def _register_services(self, server: grpc.Server) -> None:
+        federation_pb2_grpc.add_FederationServicer_to_server(self.federation, server)
+        log_pb2_grpc.add_LogServicer_to_server(LogService(self.appender), server)
+        service = RegisterService(
+            register=Register(self.appender, self.cases),
+            proposals=self.proposals,
+            store=self.cases,
+            publish=self.publisher.publish,
+            roster=self.roster,
+            on_logged=self._wake,
+        )
+        register_pb2_grpc.add_RegisterServicer_to_server(service, server)
+
+    def stop(self, *, grace_seconds: float) -> None:
+        """Stop serving, let running calls end within ``grace_seconds``, release files."""
+        if self._server is not None:
+            self._server.stop(grace_seconds).wait()
+        self.publisher.close()
+        self._database.close()
+
+    def _wake(self, _: str) -> None:
+        with self._logged:
+            self._logged.notify_all()
+
+    # --- what the coordinator's team does -----------------------------------------------------------------------
+
+    def log_catalogue(self, catalogue: FeatureCatalogue) -> None:
+        """Log a catalogue under the coordinator's signature, once."""
+        if catalogue.digest() not in self.appender.history.public.catalogues:
+            self.appender.append("catalogue", sign(catalogue, self.party.signing_key))
+            self.publisher.publish()
+
+    def new_plan_key(self, plan_id: str) -> HexKey:
+        """Return the mask key that the unmasker made for a plan."""
+        answer = self._unmasker("NewPlanKey", unmasker_pb2.NewPlanKeyRequest(plan_id=plan_id))
+        return bytes(answer.public_key).hex()
+
+    def propose(self, kind: str, document: Document) -> Digest:
+        """Offer a plan or policy to the custodians and return its digest."""
+        return self.proposals.propose(kind, sign(document, self.party.signing_key))
+
+    def wait_for_quorum(self, digest: Digest, *, timeout_seconds: float) -> bool:
+        """Return whether the plan or policy was logged within the time."""
+
+        def is_logged() -> bool:
+            public = self.appender.history.public
+            return digest in public.plans or digest in public.policies
+
+        with self._logged:
+            return self._logged.wait_for(is_logged, timeout_seconds)
+
+    def run_plan(self, plan: Digest) -> None:
+        """Run an approved plan to its end, from wherever it stands. Raises: as ``PlanRunner.run``."""
+        record = self.appender.history.public.plan(plan)
+        grid = GrpcGrid(
+            self._mailbox,
+            record.plan.borough_ids(),
+            on_progress=lambda done, asked: self._on_progress(plan, len(record.releases), done, asked),
+        )
+        run_plan(plan, grid, self._runner)
+
+    def collect_flags(self, policy: Digest) -> tuple[PartyId, ...]:
+        """Ask the plan's boroughs to raise their flags under an approved policy; return those that confirmed."""
+        document = self.appender.history.public.policy(policy)
+        record = self.appender.history.public.plan(document.plan)
+        grid = GrpcGrid(self._mailbox, record.plan.borough_ids(), on_progress=lambda done, asked: None)
+        return collect_flags(document, grid)
+
+    def unfinished_plans(self) -> tuple[Digest, ...]:
+        """Return the approved plans that are not closed."""
+        return tuple(digest for digest, record in self.appender.history.public.plans.items() if not record.closed)
+
+    # --- the unmasker -------------------------------------------------------------------------------------------
+
+    def _unmasker(self, method: str, request: object):  # type: ignore[no-untyped-def]
+        name = self.roster().with_role("unmasker")[0].id
+        with self._connect(self.settings.unmasker, "unmasker", name) as channel:
+            try:
+                return getattr(unmasker_pb2_grpc.UnmaskerStub(channel), method)(request, timeout=UNMASKER_TIMEOUT_SECONDS)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from None
+
+    def _commit(self, request: bytes, statements: Sequence[bytes]) -> bytes:
+        answer = self._unmasker("Commit", unmasker_pb2.CommitRequest(request=request, statements=list(statements)))
+        return bytes(answer.envelope)
+
+    def _reveal(self, plan: Digest, index: int) -> bytes:
+        return bytes(self._unmasker("Reveal", unmasker_pb2.RevealRequest(plan=plan, index=index)).mask_sum)
+
+    def _close(self, plan: Digest) -> bytes:
+        return bytes(self._unmasker("ClosePlan", unmasker_pb2.ClosePlanRequest(plan=plan)).envelope)

@@ -1,0 +1,144 @@
+"""The only writer of the log: rules first, then one transaction for the leaf and what the register keeps of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from coordinator.store.database import Database, checkpoints, leaves
+from protocol.clock import Clock
+from protocol.documents.canonical import canonical_bytes
+from protocol.errors import StorageError
+from protocol.history.leaves import leaf_for
+from protocol.history.mirror import History, log_origin
+from protocol.ids import Digest
+from protocol.log.leaf import Leaf
+from protocol.log.note import Checkpoint, SignedCheckpoint, sign_checkpoint
+from protocol.log.tiles import bundles_for, tiles_for
+from protocol.signing.dsse import Envelope
+from protocol.signing.keys import SigningKey
+
+AlsoWrite = Callable[[sa.Connection, int], None]
+"""Writes what belongs to a leaf in the leaf's own transaction; gets the leaf's index."""
+
+
+class Appender:
+    """Appends leaves and keeps the history that they add up to."""
+
+    def __init__(self, database: Database, *, genesis: Digest, clock: Clock) -> None:
+        """Replay the stored leaves. Raises: the error of the first rule that a stored leaf breaks."""
+        self._database = database
+        self._clock = clock
+        self._lock = threading.RLock()
+        self.history = History(genesis=genesis)
+        with database.transaction() as connection:
+            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
+                self.history.apply(Leaf(row.skeleton, row.body_hash))
+
+    def append(self, kind: str, envelope: Envelope, *, also: AlsoWrite | None = None) -> int:
+        """Log a signed document and return its index.
+
+        Raises: the error of the rule that it breaks; nothing is written then.
+        """
+        with self._lock:
+            return self.append_all([(kind, envelope, also)])[0]
+
+    def append_all(self, documents: list[tuple[str, Envelope, AlsoWrite | None]]) -> list[int]:
+        """Log several documents, all or none, and return their indices."""
+        with self._lock:
+            before = self.history.tree.size
+            try:
+                with self._database.transaction() as connection:
+                    return [self._append(connection, kind, envelope, also) for kind, envelope, also in documents]
+            finally:
+                self._recover_if_ahead(before)
+
+    def _append(self, connection: sa.Connection, kind: str, envelope: Envelope, also: AlsoWrite | None) -> int:
+        logged = leaf_for(kind, envelope, now=self._clock.now())
+        index = self.history.apply(logged.leaf)
+        connection.execute(
+            sa.insert(leaves).values(
+                index=index,
+                kind=kind,
+                skeleton=logged.leaf.skeleton_bytes,
+                body_hash=logged.leaf.body_hash,
+                salt=logged.salt,
+                body=logged.body,
+            )
+        )
+        if also is not None:
+            also(connection, index)
+        return index
+
+    def _recover_if_ahead(self, before: int) -> None:
+        """Rebuild the history from the database if a transaction was rolled back after leaves were applied."""
+        with self._database.transaction() as connection:
+            stored = connection.execute(sa.select(sa.func.count()).select_from(leaves)).scalar_one()
+            if stored == self.history.tree.size:
+                return
+            if stored != before:
+                raise StorageError(f"the database holds {stored} leaves, expected {before}")
+            history = History(genesis=self.history.public.genesis)
+            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
+                history.apply(Leaf(row.skeleton, row.body_hash))
+            self.history = history
+
+    def checkpoint(self, key: SigningKey) -> SignedCheckpoint:
+        """Return a fresh checkpoint over all leaves, signed by the log and not yet by witnesses."""
+        with self._lock:
+            origin = log_origin(self.history.public.roster.force)
+            tree = self.history.tree
+            return sign_checkpoint(Checkpoint(origin, tree.size, tree.root()), origin, private_key=key.private)
+
+    def now(self) -> datetime:
+        """Return the present instant of the log's clock."""
+        return self._clock.now()
+
+    def latest(self) -> SignedCheckpoint | None:
+        """Return the last witnessed checkpoint."""
+        with self._database.transaction() as connection:
+            note = connection.execute(
+                sa.select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
+            ).scalar_one_or_none()
+        return None if note is None else SignedCheckpoint.decode(note)
+
+    def store_checkpoint(self, signed: SignedCheckpoint) -> None:
+        """Store a witnessed checkpoint."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                sa.dialects.sqlite.insert(checkpoints)
+                .values(size=signed.checkpoint.size, note=signed.encode())
+                .on_conflict_do_update(index_elements=["size"], set_={"note": signed.encode()})
+            )
+
+
+def write_static(directory: Path, history: History, signed: SignedCheckpoint) -> None:
+    """Write the log as static files: tiles, entry bundles, leaves, and last the checkpoint that covers them.
+
+    Layout: C2SP tlog-tiles, plus ``leaf/NNNNNN.json`` with each public skeleton and body hash.
+    """
+    size = signed.checkpoint.size
+    recorded = directory / "checkpoint"
+    old = SignedCheckpoint.decode(recorded.read_bytes()).checkpoint.size if recorded.exists() else 0
+
+    def entries(start: int, end: int) -> list[bytes]:
+        return [leaf.entry() for leaf in history.leaves[start:end]]
+
+    for path, content in (*tiles_for(history.tree, old, size), *bundles_for(entries, old, size)):
+        _write(directory / path, content)
+    for index in range(old, size):
+        leaf = history.leaves[index]
+        fields = {"body_hash": leaf.body_hash.hex(), "skeleton": leaf.skeleton_bytes.decode()}
+        _write(directory / "leaf" / f"{index:06d}.json", canonical_bytes(fields))
+    _write(recorded, signed.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,89 @@
+"""Publishes the log: a checkpoint, cosigned by a majority of witnesses, then the static files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+
+from coordinator.log.appender import Appender, write_static
+from protocol.errors import ProtocolError
+from protocol.history.mirror import verify_checkpoint
+from protocol.ids import PartyId
+from protocol.log.note import SignedCheckpoint
+from protocol.rpc.status import from_rpc_error
+from protocol.rpc.v1 import witness_pb2, witness_pb2_grpc
+from protocol.signing.keys import SigningKey
+
+WITNESS_TIMEOUT_SECONDS = 10.0
+
+Report = Callable[[str, str], None]
+Connect = Callable[[PartyId], grpc.Channel]
+
+
+class Publisher:
+    """Turns appended leaves into witnessed ones."""
+
+    def __init__(
+        self, appender: Appender, *, key: SigningKey, directory: Path, connect: Connect, report: Report
+    ) -> None:
+        self._appender = appender
+        self._key = key
+        self._directory = directory
+        self._connect = connect
+        self._report = report
+        self._channels: dict[PartyId, grpc.Channel] = {}
+        self._sizes: dict[PartyId, int] = {}
+        self._lock = threading.Lock()
+
+    def publish(self) -> SignedCheckpoint:
+        """Return the latest checkpoint, witnessed by a majority and covering every leaf appended before the call.
+
+        Raises: CheckpointInvalid naming the witnesses that are missing; the leaves stay and the next call covers them.
+        """
+        with self._lock:
+            latest = self._appender.latest()
+            history = self._appender.history
+            if latest is not None and latest.checkpoint.size == history.tree.size:
+                return latest
+            signed = self._appender.checkpoint(self._key)
+            roster = history.public.roster
+            for witness in roster.with_role("witness"):
+                try:
+                    signed = self._ask(witness.id, signed)
+                except ProtocolError as error:
+                    # One absent or stopped witness must not stop the log; too few of them do, below.
+                    self._report(error.code, f"witness {witness.id}: {error.detail}")
+                    self._channels.pop(witness.id, None)
+            verify_checkpoint(signed, roster)
+            self._appender.store_checkpoint(signed)
+            write_static(self._directory, history, signed)
+            return signed
+
+    def _ask(self, witness: PartyId, signed: SignedCheckpoint) -> SignedCheckpoint:
+        if witness not in self._channels:
+            self._channels[witness] = self._connect(witness)
+        stub = witness_pb2_grpc.WitnessStub(self._channels[witness])
+        tree, new = self._appender.history.tree, signed.checkpoint.size
+        for _ in range(2):
+            old = self._sizes.get(witness, 0)
+            request = witness_pb2.AddCheckpointRequest(
+                old_size=old,
+                consistency_proof=tree.consistency_proof(old, new) if 0 < old < new else [],
+                checkpoint=signed.encode(),
+            )
+            try:
+                answer = stub.AddCheckpoint(request, timeout=WITNESS_TIMEOUT_SECONDS)
+            except grpc.RpcError as error:
+                raise from_rpc_error(error) from None
+            self._sizes[witness] = answer.current_size
+            if answer.checkpoint:
+                return SignedCheckpoint.decode(answer.checkpoint)
+        return signed
+
+    def close(self) -> None:
+        """Close the connections to the witnesses."""
+        for channel in self._channels.values():
+            channel.close()

@@ -1,0 +1,191 @@
+"""One plan, release by release: ask, fix the set, commit, log, reveal, check, publish. Every step survives a kill.
+
+Rules this module keeps: a request is made once and resent unchanged; the set of boroughs is fixed on disk before the
+unmasker hears of it; a sum that fails its checks burns its index; vectors are deleted once the sum is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from coordinator.log.appender import Appender
+from coordinator.store.runs import Round, Runs
+from protocol.aggregation import tags
+from protocol.aggregation.exchange import check_statements, reveal_sum
+from protocol.documents.arrays import Array
+from protocol.documents.plan import Closure, Receipt, Release, ReleaseRequest, Statement, TrainingPlan
+from protocol.errors import CohortTooSmall, ModelMismatch, ProtocolError, ShapeMismatch, StateError, SumInvalid
+from protocol.history.public import PlanRecord
+from protocol.ids import Digest, PartyId, digest_of
+from protocol.log.note import SignedCheckpoint
+from protocol.scorecard.descent import next_inputs
+from protocol.signing.dsse import Envelope, sign
+from protocol.signing.keys import SigningKey
+from protocol.signing.quorum import verify_signed_by_role
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one borough sent: a signed statement and the masked vector that it speaks of."""
+
+    statement: bytes
+    vector: bytes
+
+
+Ask = Callable[[TrainingPlan, int, bytes, Digest], Mapping[PartyId, Reply]]
+"""Sends (plan, index, request, tag seed) to the boroughs and returns what arrived before the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnmaskerClient:
+    """The unmasker's calls, as functions."""
+
+    commit: Callable[[bytes, Sequence[bytes]], bytes]
+    reveal: Callable[[Digest, int], bytes]
+    close: Callable[[Digest], bytes]
+
+
+class PlanRunner:
+    """Runs approved plans to their end, from wherever they stand."""
+
+    def __init__(
+        self,
+        *,
+        appender: Appender,
+        publish: Callable[[], SignedCheckpoint],
+        runs: Runs,
+        unmasker: UnmaskerClient,
+        key: SigningKey,
+        report: Callable[[str, str], None],
+    ) -> None:
+        self._appender = appender
+        self._publish = publish
+        self._runs = runs
+        self._unmasker = unmasker
+        self._key = key
+        self._report = report
+
+    def _record(self, plan: Digest) -> PlanRecord:
+        return self._appender.history.public.plan(plan)
+
+    def run(self, plan: Digest, ask: Ask, *, forget: Callable[[int], None]) -> None:
+        """Publish every release that is still missing, then have the plan's key destroyed.
+
+        Args:
+            forget: Deletes the replies to one index.
+        Raises: CohortTooSmall if too few boroughs answered in time (call again to ask again); SumInvalid if an index
+            is burnt; what the unmasker refuses.
+        """
+        self._publish()
+        while not self._record(plan).complete:
+            index = len(self._record(plan).releases)
+            self._release(plan, index, ask)
+            forget(index)
+            self._runs.forget_vectors(plan, index)
+        if not self._record(plan).closed:
+            closure = Envelope.decode(self._unmasker.close(plan))
+            verify_signed_by_role(closure, Closure, self._appender.history.public.roster, "unmasker")
+            self._appender.append("closure", closure)
+        self._publish()
+
+    def _release(self, plan: Digest, index: int, ask: Ask) -> None:
+        current = self._round(plan, index)
+        if current.burnt is not None:
+            raise SumInvalid(f"index {index} is burnt: {current.burnt}")
+        if current.statements is None:
+            current = self._fix_set(plan, index, current, ask)
+        receipt = self._receipt(plan, index, current)
+        mask_sum = self._unmasker.reveal(plan, index)
+        try:
+            release = self._unmask(plan, index, current, receipt, mask_sum)
+        except (SumInvalid, ShapeMismatch) as error:
+            self._runs.burn(plan, index, reason=error.code)
+            raise
+        self._appender.append("release", sign(release, self._key))
+        self._publish()
+
+    def _round(self, plan: Digest, index: int) -> Round:
+        stored = self._runs.get(plan, index)
+        if stored is None:
+            record = self._record(plan)
+            spec, seed = record.plan.releases[index], tags.new_seed()
+            inputs = next_inputs(record.plan, record.catalogue, record.published)
+            request = ReleaseRequest(
+                roster=self._appender.history.public.roster.digest(),
+                plan=plan,
+                index=index,
+                function=spec.function,
+                length=spec.length,
+                inputs={name: Array.of(values) for name, values in inputs.items()},
+                tag_commitment=tags.commit(seed),
+            )
+            self._runs.begin(plan, index, request=request.encode(), tag_seed=seed)
+            stored = self._runs.get(plan, index)
+        if stored is None:
+            raise StateError("a round vanished while it was stored")
+        return stored
+
+    def _fix_set(self, plan: Digest, index: int, current: Round, ask: Ask) -> Round:
+        record = self._record(plan)
+        request = ReleaseRequest.decode(current.request)
+        size = 8 * (request.length + tags.TAGS)
+        statements, vectors = {}, {}
+        for borough, reply in sorted(ask(record.plan, index, current.request, current.tag_seed).items()):
+            try:
+                self._check_reply(borough, reply, request, size)
+            except ProtocolError as error:
+                # A borough that sends nonsense is left out, attributably, and does not stop the others.
+                self._report(error.code, f"borough {borough}: {error.detail}")
+                continue
+            statements[borough], vectors[borough] = reply.statement.decode(), reply.vector
+        if len(statements) < record.plan.privacy.min_boroughs:
+            raise CohortTooSmall(f"{len(statements)} of {record.plan.privacy.min_boroughs} boroughs answered index {index}")
+        self._runs.fix(plan, index, statements=statements, vectors=vectors)
+        fixed = self._runs.get(plan, index)
+        if fixed is None:
+            raise StateError("a round vanished while it was stored")
+        return fixed
+
+    def _check_reply(self, borough: PartyId, reply: Reply, request: ReleaseRequest, size: int) -> None:
+        roster = self._appender.history.public.roster
+        statement, signer = verify_signed_by_role(Envelope.decode(reply.statement), Statement, roster, "borough")
+        if signer.id != borough or statement.request != request.digest():
+            raise ModelMismatch("the statement is by another borough or about another request")
+        if len(reply.vector) != size or digest_of(reply.vector) != statement.vector:
+            raise ShapeMismatch("the vector is not the one that the statement signs")
+
+    def _receipt(self, plan: Digest, index: int, current: Round) -> Receipt:
+        record = self._record(plan)
+        if index not in record.receipts:
+            statements = [text.encode() for _, text in sorted((current.statements or {}).items())]
+            envelope = Envelope.decode(self._unmasker.commit(current.request, statements))
+            self._appender.append("receipt", envelope)
+        self._publish()
+        return self._record(plan).receipts[index][0]
+
+    def _unmask(self, plan: Digest, index: int, current: Round, receipt: Receipt, mask_sum: bytes) -> Release:
+        record = self._record(plan)
+        if digest_of(mask_sum) != receipt.mask_sum:
+            raise SumInvalid("the mask sum is not the one in the unmasker's receipt")
+        request = ReleaseRequest.decode(current.request)
+        statements = check_statements(
+            [Envelope.decode(text.encode()) for text in receipt.statements],
+            request=request.digest(),
+            index=index,
+            plan=record.plan,
+            roster=record.roster,
+        )
+        vectors = current.vectors or {}
+        if {statement.borough for statement in statements} != set(vectors):
+            raise SumInvalid("the receipt speaks of another set of boroughs")
+        sums = reveal_sum(
+            vectors, mask_sum, spec=record.plan.releases[index], plan=record.plan, tag_seed=current.tag_seed
+        )
+        return Release(
+            request=request,
+            tag_seed=current.tag_seed,
+            receipt=receipt.digest(),
+            boroughs=tuple(statement.borough for statement in statements),
+            sums=Array.of(sums),
+        )

@@ -1,0 +1,123 @@
+"""The register over gRPC: parses, calls ``coordinator.warrants`` and ``coordinator.registry``, publishes, answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import grpc
+
+from coordinator.registry.proposals import Proposals
+from coordinator.store.cases import CaseStore
+from coordinator.warrants.register import Register
+from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.roster import Party, Roster
+from protocol.ids import Digest
+from protocol.log.note import SignedCheckpoint
+from protocol.rpc.server import caller_of
+from protocol.rpc.v1 import register_pb2, register_pb2_grpc
+from protocol.signing.dsse import Envelope
+
+WARRANT_OF = {"withdrawal": Withdrawal, "approval": Approval, "refusal": Approval, "opening": Opening}
+
+
+class RegisterService(register_pb2_grpc.RegisterServicer):
+    """Parties' access to proposals, flags and cases."""
+
+    def __init__(
+        self,
+        *,
+        register: Register,
+        proposals: Proposals,
+        store: CaseStore,
+        publish: Callable[[], SignedCheckpoint],
+        roster: Callable[[], Roster],
+        on_logged: Callable[[str], None],
+    ) -> None:
+        self._register = register
+        self._proposals = proposals
+        self._store = store
+        self._publish = publish
+        self._roster = roster
+        self._on_logged = on_logged
+
+    def _caller(self, context: grpc.ServicerContext) -> Party:
+        return caller_of(context, self._roster())
+
+    def Proposals(  # noqa: N802
+        self, request: register_pb2.Empty, context: grpc.ServicerContext
+    ) -> register_pb2.ProposalList:
+        """Return what waits for signatures."""
+        waiting = self._proposals.waiting()
+        return register_pb2.ProposalList(
+            proposals=[register_pb2.Proposal(kind=kind, envelope=envelope) for _, kind, envelope in waiting]
+        )
+
+    def Endorse(  # noqa: N802
+        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
+    ) -> register_pb2.Empty:
+        """Add a custodian's signature."""
+        envelope = Envelope.decode(request.envelope)
+        if self._proposals.endorse(envelope) is not None:
+            self._publish()
+            self._on_logged(envelope.payloadType)
+        return register_pb2.Empty()
+
+    def RaiseFlags(  # noqa: N802
+        self, request: register_pb2.FlagBatch, context: grpc.ServicerContext
+    ) -> register_pb2.Positions:
+        """Log a borough's flags, then say where they stand."""
+        flags = [(Envelope.decode(flag.envelope), flag.ciphertext, tuple(flag.sealed_shares)) for flag in request.flags]
+        indices = self._register.raise_flags(self._caller(context), flags)
+        return register_pb2.Positions(indices=indices, checkpoint=self._publish().encode())
+
+    def Shares(  # noqa: N802
+        self, request: register_pb2.SharesRequest, context: grpc.ServicerContext
+    ) -> Iterator[register_pb2.ShareDelivery]:
+        """Stream a custodian's own shares."""
+        for flag, share in self._register.shares_for(self._caller(context), held=frozenset(request.held)):
+            yield register_pb2.ShareDelivery(
+                envelope=flag.envelope, sealed_share=share, index=flag.leaf, salt=flag.salt
+            )
+
+    def Flags(  # noqa: N802
+        self, request: register_pb2.Empty, context: grpc.ServicerContext
+    ) -> Iterator[register_pb2.SignedDocument]:
+        """Stream all flags' signed headers."""
+        for flag in self._store.all_flags():
+            yield register_pb2.SignedDocument(envelope=flag.envelope)
+
+    def Submit(  # noqa: N802
+        self, request: register_pb2.Submission, context: grpc.ServicerContext
+    ) -> register_pb2.Position:
+        """Log a case document and publish it."""
+        index = self._register.submit(self._caller(context), request.kind, Envelope.decode(request.envelope))
+        self._publish()
+        return register_pb2.Position(index=index)
+
+    def Cases(  # noqa: N802
+        self, request: register_pb2.Empty, context: grpc.ServicerContext
+    ) -> Iterator[register_pb2.CaseDocument]:
+        """Stream case documents: all to a custodian, to an investigator those of warrants that name it."""
+        caller = self._caller(context)
+        visible: set[Digest] = set()
+        for case in self._store.case_documents():
+            envelope = Envelope.decode(case.envelope)
+            if case.kind == "warrant":
+                warrant = envelope.document(Warrant)
+                digest = warrant.digest()
+                if caller.role == "custodian" or warrant.investigator == caller.id:
+                    visible.add(digest)
+            else:
+                digest = envelope.document(WARRANT_OF[case.kind]).warrant  # type: ignore[attr-defined]
+            if digest in visible:
+                yield register_pb2.CaseDocument(
+                    kind=case.kind, envelope=case.envelope, index=case.index, salt=case.salt
+                )
+
+    def Open(  # noqa: N802
+        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
+    ) -> register_pb2.Opened:
+        """Log an opening under a witnessed checkpoint, then hand over the ciphertext."""
+        index, flag = self._register.open(self._caller(context), Envelope.decode(request.envelope))
+        self._publish()
+        return register_pb2.Opened(index=index, ciphertext=flag.ciphertext, flag_envelope=flag.envelope)

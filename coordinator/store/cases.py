@@ -1,0 +1,133 @@
+"""Proposals that wait for the quorum, and sealed flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from coordinator.store.database import Database, flags, leaves, proposals
+from protocol.documents.flags import SealedFlag
+from protocol.ids import Digest, PartyId, RandomId
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFlag:
+    """A flag as the register holds it."""
+
+    flag_id: RandomId
+    header: Digest
+    borough: PartyId
+    leaf: int
+    envelope: bytes
+    salt: bytes
+    ciphertext: bytes
+    sealed_shares: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCase:
+    """A case document as the register holds it."""
+
+    kind: str
+    index: int
+    envelope: bytes
+    salt: bytes
+
+
+class CaseStore:
+    """Reads and writes; what may be written is decided in ``coordinator.warrants``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def propose(self, digest: Digest, kind: str, envelope: bytes) -> None:
+        """Store or replace a proposal."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                sa.dialects.sqlite.insert(proposals)
+                .values(digest=digest, kind=kind, envelope=envelope)
+                .on_conflict_do_update(index_elements=["digest"], set_={"envelope": envelope})
+            )
+
+    def proposals(self) -> list[tuple[Digest, str, bytes]]:
+        """Return the proposals that wait."""
+        with self._database.transaction() as connection:
+            return [(row.digest, row.kind, row.envelope) for row in connection.execute(sa.select(proposals))]
+
+    def settle(self, connection: sa.Connection, digest: Digest) -> None:
+        """Remove a proposal in the transaction that logs it."""
+        connection.execute(sa.delete(proposals).where(proposals.c.digest == digest))
+
+    def add_flag(
+        self,
+        connection: sa.Connection,
+        sealed: SealedFlag,
+        *,
+        leaf: int,
+        ciphertext: bytes,
+        sealed_shares: tuple[bytes, ...],
+    ) -> None:
+        """Store a flag in the transaction that logs it."""
+        header = sealed.header
+        connection.execute(
+            sa.insert(flags).values(
+                flag_id=header.flag_id,
+                header=header.digest(),
+                policy=header.policy,
+                borough=header.borough,
+                category=header.category,
+                leaf=leaf,
+                ciphertext=ciphertext,
+                sealed_shares=[share.hex() for share in sealed_shares],
+            )
+        )
+
+    def count(self, *, policy: Digest, borough: PartyId) -> dict[str, int]:
+        """Return how many flags of a policy a borough has raised, by category."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                sa.select(flags.c.category, sa.func.count())
+                .where(flags.c.policy == policy, flags.c.borough == borough)
+                .group_by(flags.c.category)
+            )
+            return {row[0]: row[1] for row in rows}
+
+    def _stored(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Iterator[StoredFlag]:
+        query = (
+            sa.select(flags, leaves.c.body, leaves.c.salt)
+            .join(leaves, leaves.c.index == flags.c.leaf)
+            .where(condition)
+            .order_by(flags.c.leaf)
+        )
+        for row in connection.execute(query):
+            yield StoredFlag(
+                row.flag_id,
+                row.header,
+                row.borough,
+                row.leaf,
+                row.body,
+                row.salt,
+                row.ciphertext,
+                tuple(bytes.fromhex(share) for share in row.sealed_shares),
+            )
+
+    def flag(self, flag_id: RandomId) -> StoredFlag | None:
+        """Return a flag."""
+        with self._database.transaction() as connection:
+            return next(self._stored(connection, flags.c.flag_id == flag_id), None)
+
+    def all_flags(self) -> list[StoredFlag]:
+        """Return all flags, in log order."""
+        with self._database.transaction() as connection:
+            return list(self._stored(connection, sa.true()))
+
+    def case_documents(self) -> list[StoredCase]:
+        """Return warrants, withdrawals, approvals, refusals and openings, in log order."""
+        kinds = ("warrant", "withdrawal", "approval", "refusal", "opening")
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                sa.select(leaves).where(leaves.c.kind.in_(kinds), leaves.c.body.is_not(None)).order_by(leaves.c.index)
+            )
+            return [StoredCase(row.kind, row.index, row.body, row.salt) for row in rows]

@@ -1,0 +1,207 @@
+"""The register's decisions: which flags, warrants, approvals and openings it takes, and when a ciphertext leaves.
+
+The history's public rules (quorum, validity, withdrawal) are checked again when a leaf is applied; here stands what
+needs the bodies: who is who, that the digests meet, that a conflict does not decide.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from coordinator.log.appender import AlsoWrite, Appender
+from coordinator.store.cases import CaseStore, StoredFlag
+from protocol.documents.base import Document
+from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.flags import SealedFlag
+from protocol.documents.roster import Party
+from protocol.errors import (
+    ConflictOfInterest,
+    DigestMismatch,
+    EnvelopeInvalid,
+    Expired,
+    FlagCapReached,
+    NotLogged,
+    QuorumNotMet,
+    RoleForbidden,
+    UnknownSigner,
+    WarrantExpired,
+    WarrantWithdrawn,
+)
+from protocol.history.leaves import commitment
+from protocol.ids import Digest, RandomId, digest_of
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import verify_signed_by_role
+
+SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal")}
+
+
+class Register:
+    """Sealed flags and case documents."""
+
+    def __init__(self, appender: Appender, store: CaseStore) -> None:
+        self._appender = appender
+        self._store = store
+
+    # --- flags --------------------------------------------------------------------------------------------------
+
+    def raise_flags(
+        self, borough: Party, flags: list[tuple[Envelope, bytes, tuple[bytes, ...]]]
+    ) -> list[int]:
+        """Log and store a borough's flags, all or none, and return their indices; flags held already keep theirs.
+
+        Args:
+            flags: (signed SealedFlag, ciphertext, sealed shares) each.
+        Raises: UnknownSigner, DigestMismatch, PlanNotApproved, FlagCapReached, Expired.
+        """
+        sealed = [self._check_flag(borough, *flag) for flag in flags]
+        held = {one.header.flag_id: stored.leaf for one in sealed if (stored := self._same_flag(one)) is not None}
+        self._check_caps(borough, [one for one in sealed if one.header.flag_id not in held])
+        batch: list[tuple[str, Envelope, AlsoWrite | None]] = []
+        for one, (envelope, ciphertext, shares) in zip(sealed, flags, strict=True):
+            if one.header.flag_id not in held:
+                batch.append(("flag", envelope, self._writer(one, ciphertext, shares)))
+        fresh = iter(self._appender.append_all(batch))
+        return [held[one.header.flag_id] if one.header.flag_id in held else next(fresh) for one in sealed]
+
+    def _writer(self, sealed: SealedFlag, ciphertext: bytes, shares: tuple[bytes, ...]) -> AlsoWrite:
+        return lambda connection, index: self._store.add_flag(
+            connection, sealed, leaf=index, ciphertext=ciphertext, sealed_shares=shares
+        )
+
+    def _same_flag(self, sealed: SealedFlag) -> StoredFlag | None:
+        stored = self._store.flag(sealed.header.flag_id)
+        if stored is not None and stored.header != sealed.header.digest():
+            raise DigestMismatch("a flag of this id is held with another header")
+        return stored
+
+    def _check_flag(self, borough: Party, envelope: Envelope, ciphertext: bytes, shares: tuple[bytes, ...]) -> SealedFlag:
+        public = self._appender.history.public
+        sealed, signer = verify_signed_by_role(envelope, SealedFlag, public.roster, "borough")
+        header, policy = sealed.header, public.policy(sealed.header.policy)
+        if signer != borough or header.borough != borough.id:
+            raise UnknownSigner("a borough raises its own flags only")
+        if digest_of(ciphertext) != sealed.ciphertext or tuple(map(digest_of, shares)) != sealed.sealed_shares:
+            raise DigestMismatch("the sealed parts are not those that the borough signed")
+        if (header.plan, header.model) != (policy.plan, policy.model):
+            raise DigestMismatch("the header names another plan or model than its policy")
+        if header.category not in {rule.category for rule in policy.rules}:
+            raise DigestMismatch("the header names a category that the policy does not")
+        custodians = tuple(party.id for party in public.roster.deciding_custodians(borough.id))
+        if (header.custodians, header.threshold) != (custodians, public.roster.approval_threshold):
+            raise EnvelopeInvalid("the shares are not dealt to the roster's unconflicted custodians")
+        if not policy.valid_from <= self._appender.now() < policy.valid_until:
+            raise Expired("the policy is outside its validity")
+        return sealed
+
+    def _check_caps(self, borough: Party, fresh: list[SealedFlag]) -> None:
+        for digest in {one.header.policy for one in fresh}:
+            policy = self._appender.history.public.policy(digest)
+            counts = self._store.count(policy=digest, borough=borough.id)
+            for rule in policy.rules:
+                added = sum((one.header.policy, one.header.category) == (digest, rule.category) for one in fresh)
+                if counts.get(rule.category, 0) + added > rule.cap_per_borough:
+                    raise FlagCapReached(f"borough {borough.id}, category {rule.category}: cap {rule.cap_per_borough}")
+
+    def shares_for(self, custodian: Party, *, held: frozenset[RandomId]) -> list[tuple[StoredFlag, bytes]]:
+        """Return each flag whose share this custodian lacks, with its own sealed share."""
+        result = []
+        for flag in self._store.all_flags():
+            custodians = Envelope.decode(flag.envelope).document(SealedFlag).header.custodians
+            if flag.flag_id not in held and custodian.id in custodians:
+                result.append((flag, flag.sealed_shares[custodians.index(custodian.id)]))
+        return result
+
+    # --- warrants, decisions, openings --------------------------------------------------------------------------
+
+    def submit(self, party: Party, kind: str, envelope: Envelope) -> int:
+        """Log a warrant, withdrawal, approval or refusal and return its index.
+
+        Raises: RoleForbidden, UnknownSigner, NotLogged, DigestMismatch, ConflictOfInterest; the history's own rules.
+        """
+        if kind not in SUBMITTABLE.get(party.role, ()):
+            raise RoleForbidden(f"{party.role} {party.id} submits a {kind}")
+        roster = self._appender.history.public.roster
+        if kind == "warrant":
+            warrant, signer = verify_signed_by_role(envelope, Warrant, roster, "issuer")
+            _require_self(party, signer, warrant.issuer)
+            roster.party(warrant.investigator, "investigator")
+            for named in warrant.flags:
+                self._flag(named.flag_id, named.header)
+        elif kind == "withdrawal":
+            withdrawal, signer = verify_signed_by_role(envelope, Withdrawal, roster, "issuer")
+            _require_self(party, signer, withdrawal.issuer)
+            self._warrant(withdrawal.warrant)
+        else:
+            approval, signer = verify_signed_by_role(envelope, Approval, roster, "custodian")
+            _require_self(party, signer, approval.custodian)
+            self._check_decision(approval, signer)
+        return self._appender.append(kind, envelope)
+
+    def _check_decision(self, approval: Approval, custodian: Party) -> None:
+        warrant = self._warrant(approval.warrant)
+        if (approval.flag_id, approval.header) not in {(named.flag_id, named.header) for named in warrant.flags}:
+            raise DigestMismatch("the decision is on a flag that the warrant does not name")
+        flag = self._flag(approval.flag_id, approval.header)
+        if flag.borough in custodian.conflicts:
+            raise ConflictOfInterest(f"custodian {custodian.id}, borough {flag.borough}")
+        _require_live(warrant, self._appender.now())
+        header = Envelope.decode(flag.envelope).document(SealedFlag).header
+        if header.custodians[approval.share_index - 1 : approval.share_index] != (custodian.id,):
+            raise EnvelopeInvalid("the share index is not this custodian's")
+
+    def _flag(self, flag_id: RandomId, header: Digest) -> StoredFlag:
+        flag = self._store.flag(flag_id)
+        if flag is None or flag.header != header:
+            raise NotLogged("no flag of this id and header is held")
+        return flag
+
+    def _cases(self, *kinds: str) -> list[Document]:
+        classes = {"warrant": Warrant, "withdrawal": Withdrawal, "approval": Approval, "opening": Opening}
+        stored = [case for case in self._store.case_documents() if case.kind in kinds]
+        return [Envelope.decode(case.envelope).document(classes[case.kind]) for case in stored]
+
+    def _warrant(self, digest: Digest) -> Warrant:
+        for warrant in self._cases("warrant"):
+            if isinstance(warrant, Warrant) and warrant.digest() == digest:
+                return warrant
+        raise NotLogged("no warrant of this digest is held")
+
+    def open(self, investigator: Party, envelope: Envelope) -> tuple[int, StoredFlag]:
+        """Log an opening and return its index and the flag whose ciphertext may now leave.
+
+        Asked again after a lost answer it returns the same; a warrant that ended meanwhile gives nothing.
+        Raises: RoleForbidden, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, DigestMismatch.
+        """
+        roster = self._appender.history.public.roster
+        opening, signer = verify_signed_by_role(envelope, Opening, roster, "investigator")
+        _require_self(investigator, signer, opening.investigator)
+        warrant = self._warrant(opening.warrant)
+        if warrant.investigator != investigator.id:
+            raise RoleForbidden(f"the warrant names another investigator than {investigator.id}")
+        if (opening.flag_id, opening.header) not in {(named.flag_id, named.header) for named in warrant.flags}:
+            raise DigestMismatch("the warrant does not name this flag")
+        flag = self._flag(opening.flag_id, opening.header)
+        _require_live(warrant, self._appender.now())
+        if self._appender.history.cases.warrant(commitment(opening.warrant)).withdrawn:
+            raise WarrantWithdrawn("nothing more is opened under it")
+        approvals = {
+            approval.custodian: approval.digest()
+            for approval in self._cases("approval")
+            if isinstance(approval, Approval) and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id)
+        }
+        if len(approvals) < roster.approval_threshold or not set(opening.approvals) <= set(approvals.values()):
+            raise QuorumNotMet(f"{len(approvals)} of {roster.approval_threshold} custodians approved")
+        for case in self._store.case_documents():
+            if case.kind == "opening" and case.envelope == envelope.encode():
+                return case.index, flag
+        return self._appender.append("opening", envelope), flag
+
+
+def _require_self(party: Party, signer: Party, named: str) -> None:
+    if party != signer or named != party.id:
+        raise UnknownSigner(f"{party.id} submits a document in another party's name")
+
+
+def _require_live(warrant: Warrant, now: datetime) -> None:
+    if not warrant.valid_from <= now < warrant.valid_until:
+        raise WarrantExpired(f"valid from {warrant.valid_from:%Y-%m-%d %H:%M} until {warrant.valid_until:%Y-%m-%d %H:%M}")

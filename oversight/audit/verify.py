@@ -1,0 +1,111 @@
+"""The auditor's check of the log, from its static files alone: no network, no party's word.
+
+What it proves: every leaf is under the checkpoint that a majority of witnesses cosigned; every public document is
+signed as the roster demands; every plan had its quorum and its budget; every unmasking had an approved plan and enough
+boroughs; every request and every policy's model follow from the published sums; every opening had a live warrant and
+enough approvals. What bodies say is checked on disclosure, not here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.aggregation.planning import plan_rho
+from protocol.documents.canonical import parse_canonical
+from protocol.errors import CheckpointInvalid, ConfigurationError, MalformedDocument, ProofInvalid
+from protocol.history.mirror import Mirror
+from protocol.ids import Digest
+from protocol.log.leaf import Leaf
+from protocol.log.note import SignedCheckpoint
+from protocol.log.tiles import verify_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What one plan did."""
+
+    plan: Digest
+    purpose: str
+    approved_on: str
+    epsilon: float
+    rho: float
+    releases: int
+    complete: bool
+    closed: bool
+    model: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What the log shows; it exists only if every check passed."""
+
+    size: int
+    root: str
+    leaves_by_kind: dict[str, int]
+    plans: tuple[PlanReport, ...]
+    spent_rho: dict[str, float]
+    openings: int
+
+
+def verify_directory(directory: Path, *, genesis: Digest) -> AuditReport:
+    """Return what the log in ``directory`` shows, if all of it holds.
+
+    Raises: ConfigurationError if files are missing; CheckpointInvalid, ProofInvalid, or the rule that a leaf breaks.
+    """
+    mirror = read_mirror(directory, genesis=genesis)
+    history, public = mirror.history, mirror.history.public
+    plans = tuple(
+        PlanReport(
+            plan=digest,
+            purpose=record.plan.purpose,
+            approved_on=record.day.isoformat(),
+            epsilon=record.plan.privacy.epsilon,
+            rho=plan_rho(record.plan),
+            releases=len(record.releases),
+            complete=record.complete,
+            closed=record.closed,
+            model=record.model().digest() if record.complete else None,
+        )
+        for digest, record in public.plans.items()
+    )
+    spent: dict[str, float] = {}
+    for plan in plans:
+        spent[plan.purpose] = spent.get(plan.purpose, 0.0) + plan.rho
+    return AuditReport(
+        size=mirror.size,
+        root=history.tree.root().hex(),
+        leaves_by_kind=dict(sorted(Counter(skeleton.kind for skeleton in history.skeletons).items())),
+        plans=plans,
+        spent_rho=spent,
+        openings=sum(len(warrant.opened) for warrant in history.cases.warrants.values()),
+    )
+
+
+def read_mirror(directory: Path, *, genesis: Digest) -> Mirror:
+    """Return the verified mirror of a log's static files. Raises: as ``verify_directory``."""
+
+    def read(path: str) -> bytes:
+        try:
+            return (directory / path).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"log file {path}: {error.strerror}") from None
+
+    signed = SignedCheckpoint.decode(read("checkpoint"))
+    size = signed.checkpoint.size
+    tree = verify_tiles(read, size)
+    if tree.root() != signed.checkpoint.root:
+        raise CheckpointInvalid("the tiles do not add up to the checkpoint")
+    leaves = []
+    for index in range(size):
+        fields = parse_canonical(read(f"leaf/{index:06d}.json"))
+        try:
+            leaves.append(Leaf(fields["skeleton"].encode(), bytes.fromhex(fields["body_hash"])))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise MalformedDocument(f"leaf file {index} is not a leaf") from None
+    mirror = Mirror(genesis=genesis, remembered=None)
+    mirror.extend(leaves, signed)
+    if mirror.history.tree.root() != tree.root():
+        raise ProofInvalid("the leaf files are not the entries of the tiles")
+    return mirror

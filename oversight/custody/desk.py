@@ -1,0 +1,197 @@
+"""A custodian's desk: verifies before it signs, and refuses by itself what no custodian may sign.
+
+A desk holds its shares sealed under its own key of the retention epoch and opens one twice: when it arrives, to check
+it, and when a warrant is approved, to seal it again to the warrant's recipient. It never sees a ciphertext.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from oversight.custody.shares import HeldShare, ShareStore
+from oversight.desk.connection import Connection, typed_errors
+from protocol.clock import Clock
+from protocol.documents.base import Document
+from protocol.documents.cases import Approval, Warrant
+from protocol.documents.flags import FlagPolicy, SealedFlag
+from protocol.documents.plan import TrainingPlan
+from protocol.errors import (
+    ConflictOfInterest,
+    DigestMismatch,
+    EnvelopeInvalid,
+    Expired,
+    NotLogged,
+    WarrantExpired,
+    WarrantWithdrawn,
+)
+from protocol.history.leaves import commitment
+from protocol.ids import Digest, RandomId, digest_of
+from protocol.rpc.v1 import register_pb2
+from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share
+from protocol.sealing.hpke import HPKEPrivateKey, HPKEPublicKey
+from protocol.sealing.secret import Secret
+from protocol.signing.dsse import Envelope, sign
+from protocol.signing.quorum import verify_signed_by_role
+
+PROPOSABLE: dict[str, type[Document]] = {"plan": TrainingPlan, "policy": FlagPolicy}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A document that waits for this custodian and whose every number was recomputed here."""
+
+    kind: str
+    digest: Digest
+    document: TrainingPlan | FlagPolicy
+
+
+class CustodianDesk:
+    """One custodian."""
+
+    def __init__(
+        self, connection: Connection, *, shares: ShareStore, envelope_key: HPKEPrivateKey, clock: Clock
+    ) -> None:
+        """Check that the envelope key is the roster's. Raises: EnvelopeInvalid if it is not."""
+        self._connection = connection
+        self._shares = shares
+        self._envelope_key = envelope_key
+        self._clock = clock
+        self._id = connection.party.settings.id
+        entry = connection.party.roster.party(self._id, "custodian")
+        if envelope_key.public_key().encode().hex() != entry.hpke_key:
+            raise EnvelopeInvalid("the envelope key is not the one that the roster names for this custodian")
+
+    # --- plans and policies -------------------------------------------------------------------------------------
+
+    def proposals(self) -> list[Proposal]:
+        """Return the proposals that wait, each signed by the coordinator and recomputed from the log.
+
+        For a plan: noise, sensitivities, statements, budget. For a policy: the model and the thresholds, from the
+        published sums. Raises: the error of the first thing that does not follow; nothing was signed.
+        """
+        self._connection.reader.sync()
+        public, today = self._connection.reader.public, self._clock.now().date()
+        with typed_errors():
+            answer = self._connection.register.Proposals(register_pb2.Empty())
+        found = []
+        for shown in answer.proposals:
+            if shown.kind not in PROPOSABLE:
+                raise DigestMismatch(f"a {shown.kind} is not proposed to custodians")
+            document, _ = verify_signed_by_role(
+                Envelope.decode(shown.envelope), PROPOSABLE[shown.kind], public.roster, "coordinator"
+            )
+            if isinstance(document, TrainingPlan):
+                public.check_new_plan(document, today)
+                found.append(Proposal(shown.kind, document.digest(), document))
+            elif isinstance(document, FlagPolicy):
+                public.check_new_policy(document, today)
+                found.append(Proposal(shown.kind, document.digest(), document))
+        return found
+
+    def endorse(self, proposal: Proposal) -> None:
+        """Sign a proposal that ``proposals`` returned. Raises: what the register refuses."""
+        envelope = sign(proposal.document, self._connection.party.signing_key)
+        with typed_errors():
+            self._connection.register.Endorse(register_pb2.SignedDocument(envelope=envelope.encode()))
+
+    # --- shares -------------------------------------------------------------------------------------------------
+
+    def collect_shares(self) -> int:
+        """Fetch the shares that this desk lacks, check each against its signed, logged header, and store it.
+
+        Returns: how many arrived. Raises: EnvelopeInvalid, NotLogged, DigestMismatch; later shares are not stored then.
+        """
+        self._connection.reader.sync()
+        request = register_pb2.SharesRequest(held=sorted(self._shares.flag_ids()))
+        with typed_errors():
+            deliveries = list(self._connection.register.Shares(request))
+        for delivery in deliveries:
+            envelope = Envelope.decode(delivery.envelope)
+            self._connection.require_logged("flag", envelope, index=delivery.index, salt=delivery.salt)
+            roster = self._connection.reader.public.roster
+            sealed, signer = verify_signed_by_role(envelope, SealedFlag, roster, "borough")
+            if sealed.header.borough != signer.id:
+                raise DigestMismatch("the flag is signed by another borough than it names")
+            held = HeldShare(envelope=envelope, sealed_share=delivery.sealed_share)
+            self._open(held, sealed)
+            self._shares.store(sealed.header.flag_id, held)
+        return len(deliveries)
+
+    def _open(self, held: HeldShare, sealed: SealedFlag) -> tuple[Secret, int]:
+        header = sealed.header
+        if self._id not in header.custodians:
+            raise EnvelopeInvalid("the flag deals no share to this custodian")
+        place = header.custodians.index(self._id)
+        if digest_of(held.sealed_share) != sealed.sealed_shares[place]:
+            raise EnvelopeInvalid("the sealed share is not the one that the borough signed")
+        context = ShareContext(header.digest(), self._id, place + 1, header.roster_version, header.epoch)
+        share = open_share(
+            held.sealed_share, self._envelope_key, context, commitment=header.share_commitments[place]
+        )
+        return share, place + 1
+
+    # --- warrants -----------------------------------------------------------------------------------------------
+
+    def warrants(self) -> list[Warrant]:
+        """Return the warrants in the log, each verified; live or not."""
+        return [
+            case.document
+            for case in self._connection.cases(lambda kind: kind == "warrant")
+            if isinstance(case.document, Warrant)
+        ]
+
+    def decide(
+        self, warrant_digest: Digest, flag_id: RandomId, *, decision: Literal["approve", "refuse"], reasons: str
+    ) -> Digest:
+        """Approve or refuse the opening of one flag and return the digest of the logged decision.
+
+        Raises: WarrantExpired, WarrantWithdrawn, NotLogged, ConflictOfInterest, Expired (past retention),
+            EnvelopeInvalid: the desk refuses these by itself, whatever the custodian wishes.
+        """
+        warrant, withdrawn = self._connection.warrant(warrant_digest)
+        header, held, sealed = self._check(warrant, withdrawn, flag_id)
+        share, index = self._open(held, sealed)
+        sealed_share = None
+        if decision == "approve":
+            context = ReleaseContext(
+                warrant_digest, header, self._id, index, self._connection.reader.public.roster.version
+            )
+            recipient = HPKEPublicKey.decode(bytes.fromhex(warrant.recipient_key))
+            sealed_share = reseal_share(share, recipient, context).hex()
+        approval = Approval(
+            warrant=warrant_digest,
+            flag_id=flag_id,
+            header=header,
+            custodian=self._id,
+            roster_version=self._connection.reader.public.roster.version,
+            decision=decision,
+            reasons=reasons,
+            share_index=index,
+            sealed_share=sealed_share,
+            decided_at=self._clock.now(),
+        )
+        self._connection.submit("approval" if decision == "approve" else "refusal", approval)
+        return approval.digest()
+
+    def _check(self, warrant: Warrant, withdrawn: bool, flag_id: RandomId) -> tuple[Digest, HeldShare, SealedFlag]:
+        now = self._clock.now()
+        if withdrawn or self._connection.reader.history.cases.warrant(commitment(warrant.digest())).withdrawn:
+            raise WarrantWithdrawn("the issuer took the warrant back")
+        if not warrant.valid_from <= now < warrant.valid_until:
+            raise WarrantExpired(f"valid until {warrant.valid_until:%Y-%m-%d %H:%M} UTC")
+        header = next((named.header for named in warrant.flags if named.flag_id == flag_id), None)
+        held = self._shares.get(flag_id)
+        if header is None or held is None:
+            raise NotLogged("the warrant does not name this flag, or its share has not arrived here")
+        sealed = held.envelope.document(SealedFlag)
+        if sealed.header.digest() != header:
+            raise DigestMismatch("the warrant names another header for this flag")
+        if now >= sealed.header.retain_until:
+            raise Expired("the flag is past its retention")
+        conflicts = self._connection.reader.public.roster.party(self._id, "custodian").conflicts
+        if sealed.header.borough in conflicts:
+            raise ConflictOfInterest(f"borough {sealed.header.borough}")
+        return header, held, sealed
+
+

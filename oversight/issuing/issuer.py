@@ -1,0 +1,46 @@
+"""The warrant issuer's desk: reads flags' headers, issues and withdraws warrants."""
+
+from __future__ import annotations
+
+from oversight.desk.connection import Connection, typed_errors
+from protocol.clock import Clock
+from protocol.documents.cases import Warrant, Withdrawal
+from protocol.documents.flags import FlagHeader, SealedFlag
+from protocol.ids import Digest
+from protocol.rpc.v1 import register_pb2
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import verify_signed_by_role
+
+
+class IssuerDesk:
+    """One issuer."""
+
+    def __init__(self, connection: Connection, *, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    @property
+    def id(self) -> str:
+        """The issuer's id in the roster."""
+        return self._connection.party.settings.id
+
+    def flags(self) -> list[FlagHeader]:
+        """Return the headers of all flags, each signed by the borough that it names."""
+        self._connection.reader.sync()
+        roster = self._connection.reader.public.roster
+        with typed_errors():
+            shown = list(self._connection.register.Flags(register_pb2.Empty()))
+        return [
+            verify_signed_by_role(Envelope.decode(flag.envelope), SealedFlag, roster, "borough")[0].header
+            for flag in shown
+        ]
+
+    def issue(self, warrant: Warrant) -> Digest:
+        """Sign and log a warrant; return its digest. Raises: what the register refuses."""
+        self._connection.submit("warrant", warrant)
+        return warrant.digest()
+
+    def withdraw(self, warrant: Digest, *, reason: str) -> None:
+        """Take a warrant back, for good. Raises: what the register refuses."""
+        withdrawal = Withdrawal(warrant=warrant, issuer=self.id, reason=reason, withdrawn_at=self._clock.now())
+        self._connection.submit("withdrawal", withdrawal)

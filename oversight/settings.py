@@ -1,0 +1,55 @@
+"""The settings of the oversight roles; every field has a heading in docs/settings.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic_settings import SettingsConfigDict
+
+from protocol.ids import Role
+from protocol.rpc.party import PartySettings
+
+
+class UnmaskerSettings(PartySettings):
+    """The data-protection office's unmasker."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "unmasker"
+
+    listen: str
+    """``host:port`` to listen on."""
+
+
+class WitnessSettings(PartySettings):
+    """A witness of the log."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "witness"
+
+    listen: str
+    """``host:port`` to listen on."""
+
+
+class CustodianSettings(PartySettings):
+    """A custodian's desk."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "custodian"
+
+    envelope_key: Path
+    """File with the HPKE private key of the roster's retention epoch, in hex."""
+
+
+class IssuerSettings(PartySettings):
+    """A warrant issuer's desk."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "issuer"
+
+
+class InvestigatorSettings(PartySettings):
+    """An investigator's desk."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "investigator"

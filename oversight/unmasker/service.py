@@ -1,0 +1,41 @@
+"""The unmasker over gRPC."""
+
+from __future__ import annotations
+
+import grpc
+
+from oversight.unmasker.unmasker import Unmasker
+from protocol.rpc.v1 import unmasker_pb2, unmasker_pb2_grpc
+from protocol.signing.dsse import Envelope
+
+
+class UnmaskerService(unmasker_pb2_grpc.UnmaskerServicer):
+    """Parses, calls, answers."""
+
+    def __init__(self, unmasker: Unmasker) -> None:
+        self._unmasker = unmasker
+
+    def NewPlanKey(  # noqa: N802 - the name in the .proto, here and below
+        self, request: unmasker_pb2.NewPlanKeyRequest, context: grpc.ServicerContext
+    ) -> unmasker_pb2.PlanKey:
+        """Make a key for a plan."""
+        return unmasker_pb2.PlanKey(public_key=bytes.fromhex(self._unmasker.new_plan_key(request.plan_id)))
+
+    def Commit(  # noqa: N802
+        self, request: unmasker_pb2.CommitRequest, context: grpc.ServicerContext
+    ) -> unmasker_pb2.SignedReceipt:
+        """Check statements and make a receipt."""
+        statements = [Envelope.decode(content) for content in request.statements]
+        return unmasker_pb2.SignedReceipt(envelope=self._unmasker.commit(request.request, statements).encode())
+
+    def Reveal(  # noqa: N802
+        self, request: unmasker_pb2.RevealRequest, context: grpc.ServicerContext
+    ) -> unmasker_pb2.MaskSum:
+        """Reveal a logged receipt's mask sum."""
+        return unmasker_pb2.MaskSum(mask_sum=self._unmasker.reveal(request.plan, request.index))
+
+    def ClosePlan(  # noqa: N802
+        self, request: unmasker_pb2.ClosePlanRequest, context: grpc.ServicerContext
+    ) -> unmasker_pb2.SignedClosure:
+        """Destroy a plan's key."""
+        return unmasker_pb2.SignedClosure(envelope=self._unmasker.close_plan(request.plan).encode())

@@ -1,0 +1,89 @@
+"""Reading the log over gRPC into a verified mirror."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import grpc
+
+from protocol.errors import CheckpointInvalid, ForkDetected, ProtocolError
+from protocol.history.mirror import Evidence, History, Mirror
+from protocol.history.public import PublicRecord
+from protocol.ids import Digest
+from protocol.log.leaf import Leaf
+from protocol.log.note import SignedCheckpoint
+from protocol.rpc.status import from_rpc_error
+from protocol.rpc.v1 import log_pb2, log_pb2_grpc
+
+
+class LogReader:
+    """One party's mirror of the log, brought up to date on demand."""
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        genesis: Digest,
+        remembered: SignedCheckpoint | None,
+        remember: Callable[[SignedCheckpoint], None],
+        keep_evidence: Callable[[Evidence], None],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            remembered: The last checkpoint that this party stored, if any.
+            remember: Stores a checkpoint durably; called after each that was accepted.
+            keep_evidence: Stores both checkpoints of a fork durably.
+        """
+        self._stub = log_pb2_grpc.LogStub(channel)
+        self._genesis = genesis
+        self._remembered = remembered
+        self._remember = remember
+        self._keep_evidence = keep_evidence
+        self._lock = threading.Lock()
+        self.mirror = Mirror(genesis=genesis, remembered=remembered)
+
+    @property
+    def history(self) -> History:
+        """The verified leaves."""
+        return self.mirror.history
+
+    @property
+    def public(self) -> PublicRecord:
+        """The verified public documents."""
+        return self.mirror.history.public
+
+    def sync(self, *, timeout_seconds: float = 60.0) -> None:
+        """Bring the mirror up to the coordinator's latest witnessed checkpoint.
+
+        Raises: PeerUnreachable; ForkDetected, after both checkpoints are stored; any rule that a leaf breaks. After a
+            failure other than a fork the mirror is read anew from the start, so that nothing unwitnessed stays in it.
+        """
+        with self._lock:
+            try:
+                self._extend(timeout_seconds)
+            except ForkDetected:
+                if self.mirror.evidence is not None:
+                    self._keep_evidence(self.mirror.evidence)
+                raise
+            except ProtocolError:
+                self.mirror = Mirror(genesis=self._genesis, remembered=self._remembered)
+                raise
+
+    def _extend(self, timeout_seconds: float) -> None:
+        leaves, checkpoint = [], None
+        try:
+            for part in self._stub.Read(log_pb2.ReadRequest(start=self.mirror.size), timeout=timeout_seconds):
+                if part.WhichOneof("part") == "leaf":
+                    leaves.append(Leaf(part.leaf.skeleton, part.leaf.body_hash))
+                else:
+                    checkpoint = SignedCheckpoint.decode(part.checkpoint)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        if checkpoint is None:
+            raise CheckpointInvalid("the coordinator sent no checkpoint")
+        self.mirror.extend(leaves, checkpoint)
+        if self._remembered != checkpoint:
+            self._remember(checkpoint)
+            self._remembered = checkpoint

@@ -1,0 +1,162 @@
+"""What every party has: an id, a state directory, a signing key, TLS files, and the roster it trusts.
+
+Settings come from a TOML file; environment variables (``CUSTODES_`` prefix of the party, ``__`` nests) override it.
+Relative paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from protocol.documents.base import describe
+from protocol.documents.roster import Roster
+from protocol.errors import ConfigurationError, ForkDetected, StorageError
+from protocol.history.mirror import Evidence
+from protocol.ids import Digest, PartyId, Role
+from protocol.log.note import SignedCheckpoint
+from protocol.rpc.channel import TLSFiles
+from protocol.signing.dsse import Envelope
+from protocol.signing.keys import SigningKey
+from protocol.signing.quorum import custodian_quorum
+
+
+class PartySettings(BaseSettings):
+    """Settings that all parties share."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    role: ClassVar[Role]
+
+    id: PartyId
+    state: Path
+    """Directory of this party's durable state."""
+    roster: Path
+    """The first roster, signed by its custodians."""
+    genesis: Digest
+    """Digest of the first roster: the root of trust, given to this party by hand."""
+    signing_key: Path
+    """File with the Ed25519 seed in hex."""
+    tls_ca: Path
+    tls_certificate: Path
+    tls_key: Path
+    coordinator: str
+    """``host:port`` of the coordinator."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **sources: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, which arrives as init values."""
+        return sources["env_settings"], init_settings
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return the settings of a TOML file. Raises: ConfigurationError naming the file and the field."""
+        try:
+            fields = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{path}: {error}") from None
+        try:
+            settings = cls(**fields)
+        except ValidationError as error:
+            raise ConfigurationError(f"{path}: {describe(error)}") from None
+        base = path.resolve().parent
+        paths = {name: base / value for name, value in settings if isinstance(value, Path)}
+        return settings.model_copy(update=paths)
+
+    def tls(self) -> TLSFiles:
+        """Return this party's TLS material."""
+        return TLSFiles(self.tls_ca, self.tls_certificate, self.tls_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A party that has opened its keys and checked its roster."""
+
+    settings: PartySettings
+    signing_key: SigningKey
+    roster: Roster
+    roster_envelope: Envelope
+
+    @classmethod
+    def open(cls, settings: PartySettings) -> Party:
+        """Return the party of these settings.
+
+        Raises: ConfigurationError if a file is missing or the roster is not the configured one, does not name this
+            party in its role, or names another signing key for it.
+        """
+        key = SigningKey(_hex_file(settings.signing_key))
+        envelope = Envelope.decode(_bytes_file(settings.roster))
+        roster = envelope.document(Roster)
+        if roster.digest() != settings.genesis:
+            raise ConfigurationError("field roster: the file's digest is not the configured genesis")
+        custodian_quorum(envelope, roster).require()
+        entry = next((p for p in roster.parties if (p.id, p.role) == (settings.id, settings.role)), None)
+        if entry is None:
+            raise ConfigurationError(f"field id: the roster names no {settings.role} {settings.id}")
+        if entry.signing_key != key.public:
+            raise ConfigurationError("field signing_key: the roster names another key for this party")
+        settings.state.mkdir(parents=True, exist_ok=True)
+        return cls(settings, key, roster, envelope)
+
+
+class CheckpointFile:
+    """A party's last accepted checkpoint and the evidence of a fork, as files in its state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._latest = directory / "checkpoint"
+        self._evidence = directory / "fork-evidence"
+
+    def load(self) -> SignedCheckpoint | None:
+        """Return the stored checkpoint. Raises: ForkDetected if evidence of a fork is kept here."""
+        if self._evidence.exists():
+            raise ForkDetected(f"evidence is kept in {self._evidence}")
+        return SignedCheckpoint.decode(self._latest.read_bytes()) if self._latest.exists() else None
+
+    def remember(self, signed: SignedCheckpoint) -> None:
+        """Replace the stored checkpoint durably."""
+        write_durably(self._latest, signed.encode())
+
+    def keep_evidence(self, evidence: Evidence) -> None:
+        """Keep both checkpoints of a fork."""
+        self._evidence.mkdir(exist_ok=True)
+        write_durably(self._evidence / "earlier", evidence.earlier)
+        write_durably(self._evidence / "later", evidence.later)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file so that after a crash it holds either the old or the new bytes. Raises: StorageError."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def _bytes_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+
+
+def _hex_file(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(_bytes_file(path).decode("ascii").strip())
+    except (UnicodeDecodeError, ValueError):
+        raise ConfigurationError(f"{path}: not a key in hex") from None
