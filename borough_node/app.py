@@ -107,14 +107,10 @@ class Node:
         self.gate.check_state()
         self._thread.start()
 
-    def wait(self) -> None:
-        """Return when the node has stopped."""
-        self._thread.join()
-
-    def stop(self) -> None:
-        """Stop serving and release files and connections."""
+    def stop(self, *, grace_seconds: float) -> None:
+        """Stop serving, let a running answer end within ``grace_seconds``, release files and connections."""
         self._agent.stop()
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=grace_seconds)
         self._channel.close()
         self.ledger.close()

@@ -38,7 +38,7 @@ from protocol.rpc.v1 import (
     unmasker_pb2,
     unmasker_pb2_grpc,
 )
-from protocol.signing.dsse import sign
+from protocol.signing.dsse import Envelope, sign
 
 UNMASKER_TIMEOUT_SECONDS = 120.0
 
@@ -174,6 +174,21 @@ class Coordinator:
         record = self.appender.history.public.plan(document.plan)
         grid = GrpcGrid(self._mailbox, record.plan.borough_ids(), on_progress=lambda done, asked: None)
         return collect_flags(document, grid)
+
+    def log_proposed_catalogues(self) -> None:
+        """Log the catalogues that another process proposed; they need no quorum of their own, the plan's covers them."""
+        for digest, kind, envelope in self.proposals.waiting():
+            if kind == "catalogue":
+                self.appender.append(
+                    kind, Envelope.decode(envelope), also=lambda connection, _, d=digest: self.cases.settle(connection, d)
+                )
+                self.publisher.publish()
+
+    def live_policies(self) -> tuple[Digest, ...]:
+        """Return the approved policies that are valid now."""
+        now = self.appender.now()
+        policies = self.appender.history.public.policies
+        return tuple(digest for digest, policy in policies.items() if policy.valid_from <= now < policy.valid_until)
 
     def unfinished_plans(self) -> tuple[Digest, ...]:
         """Return the approved plans that are not closed."""

@@ -241,7 +241,7 @@ class LocalFederation:
     ) -> None:
         """Stop everything, nodes first."""
         for node in self.nodes.values():
-            node.stop()
+            node.stop(grace_seconds=GRACE_SECONDS)
         for connection in self._connections.values():
             connection.close()
         for stop in reversed(self._stops):

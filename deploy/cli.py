@@ -1,0 +1,39 @@
+"""The one command, ``custodes``: every party's commands under one name."""
+
+from __future__ import annotations
+
+import typer
+
+from borough_node.cli import app as node_app
+from coordinator.cli import app as coordinator_app
+from oversight.cli import (
+    audit_app,
+    custodian_app,
+    investigator_app,
+    issuer_app,
+    unmasker_app,
+    witness_app,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Finding misconduct in a police force's own ranks: locally, privately, and under warrant.",
+)
+app.add_typer(node_app, name="node")
+app.add_typer(coordinator_app, name="coordinator")
+app.add_typer(unmasker_app, name="unmasker")
+app.add_typer(witness_app, name="witness")
+app.add_typer(custodian_app, name="custodian")
+app.add_typer(issuer_app, name="issuer")
+app.add_typer(investigator_app, name="investigator")
+app.add_typer(audit_app, name="audit")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""``custodes unmasker|witness|custodian|issuer|investigator|audit``: what the oversight roles run."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from oversight.app import (
+    UnmaskerProcess,
+    WitnessProcess,
+    open_custodian,
+    open_investigator,
+    open_issuer,
+)
+from oversight.audit.verify import verify_directory
+from oversight.settings import (
+    CustodianSettings,
+    InvestigatorSettings,
+    IssuerSettings,
+    UnmaskerSettings,
+    WitnessSettings,
+)
+from protocol.clock import SystemClock
+from protocol.documents.cases import Warrant, WarrantFlag
+from protocol.errors import NotLogged
+from protocol.ids import random_id
+from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+
+unmasker_app = typer.Typer(no_args_is_help=True, help="Run the data-protection office's unmasker.")
+witness_app = typer.Typer(no_args_is_help=True, help="Run a witness of the log.")
+custodian_app = typer.Typer(no_args_is_help=True, help="A custodian's desk.")
+issuer_app = typer.Typer(no_args_is_help=True, help="A warrant issuer's desk.")
+investigator_app = typer.Typer(no_args_is_help=True, help="An investigator's desk.")
+audit_app = typer.Typer(no_args_is_help=True, help="Check the log.")
+
+SettingsFile = Annotated[Path, typer.Argument(help="This party's settings.toml.", metavar="SETTINGS")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+
+
+@unmasker_app.command("run")
+def run_unmasker(settings_file: SettingsFile) -> None:
+    """Serve until stopped. Refuses to start behind the log."""
+    with explained_errors():
+        settings = UnmaskerSettings.load(settings_file)
+        report = event_log(settings.id)
+        process = UnmaskerProcess(settings, clock=SystemClock(), report=report)
+        run_until_signal(process, on_ready=lambda: report("unmasker.ready", f"listening on {settings.listen}"))
+
+
+@witness_app.command("run")
+def run_witness(settings_file: SettingsFile) -> None:
+    """Serve until stopped. Stops for good when the log shows two histories."""
+    with explained_errors():
+        settings = WitnessSettings.load(settings_file)
+        report = event_log(settings.id)
+        process = WitnessProcess(settings, clock=SystemClock(), report=report)
+        run_until_signal(process, on_ready=lambda: report("witness.ready", f"listening on {settings.listen}"))
+
+
+@custodian_app.command("proposals")
+def proposals(settings_file: SettingsFile, as_json: AsJson = False) -> None:
+    """Recompute every waiting plan and policy from the log and list those that hold."""
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        found = desk.proposals()
+        connection.close()
+        if as_json:
+            print_json([{"kind": p.kind, "digest": p.digest, "document": p.document.model_dump(mode="json")} for p in found])
+            return
+        for proposal in found:
+            typer.echo(f"{proposal.kind} {proposal.digest}: recomputed here and found to hold")
+
+
+@custodian_app.command("endorse")
+def endorse(settings_file: SettingsFile, digest: str) -> None:
+    """Sign one waiting plan or policy, after recomputing it."""
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        wanted = [proposal for proposal in desk.proposals() if proposal.digest == digest]
+        if not wanted:
+            raise NotLogged("no such proposal waits for a signature")
+        desk.endorse(wanted[0])
+        connection.close()
+        typer.echo(f"signed {wanted[0].kind} {digest}")
+
+
+@custodian_app.command("collect")
+def collect(settings_file: SettingsFile) -> None:
+    """Fetch and check the shares of newly raised flags."""
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        typer.echo(f"{desk.collect_shares()} shares arrived and hold")
+        connection.close()
+
+
+@custodian_app.command("warrants")
+def warrants(settings_file: SettingsFile, as_json: AsJson = False) -> None:
+    """List the warrants in the log."""
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        found = desk.warrants()
+        connection.close()
+        if as_json:
+            print_json([{"digest": w.digest(), **w.model_dump(mode="json")} for w in found])
+            return
+        for warrant in found:
+            flags = ", ".join(named.flag_id for named in warrant.flags)
+            typer.echo(f"{warrant.digest()} until {warrant.valid_until:%Y-%m-%d %H:%M} UTC, flags {flags}\n  {warrant.purpose}")
+
+
+@custodian_app.command("decide")
+def decide(
+    settings_file: SettingsFile,
+    warrant: Annotated[str, typer.Option(help="Digest of the warrant.")],
+    flag: Annotated[str, typer.Option(help="The flag's id.")],
+    decision: Annotated[Literal["approve", "refuse"], typer.Option()],
+    reasons: Annotated[str, typer.Option(help="Your reasons; they are logged.")],
+) -> None:
+    """Approve or refuse the opening of one flag."""
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        desk.collect_shares()
+        typer.echo(desk.decide(warrant, flag, decision=decision, reasons=reasons))
+        connection.close()
+
+
+@issuer_app.command("flags")
+def flags(settings_file: SettingsFile, as_json: AsJson = False) -> None:
+    """List the flags' headers: pseudonyms, categories, bands, reasons; no names."""
+    with explained_errors():
+        connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
+        found = desk.flags()
+        connection.close()
+        if as_json:
+            print_json([header.model_dump(mode="json") for header in found])
+            return
+        for header in found:
+            reasons = ", ".join(header.reasons) or "withheld"
+            typer.echo(f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {reasons}")
+
+
+@issuer_app.command("issue")
+def issue(
+    settings_file: SettingsFile,
+    flag: Annotated[list[str], typer.Option(help="Id of a flag; repeat for several.")],
+    investigator: Annotated[str, typer.Option()],
+    recipient_key: Annotated[Path, typer.Option(help="File with the key that the investigator made for this warrant.")],
+    purpose: Annotated[str, typer.Option()],
+    regime: Annotated[Literal["UK GDPR", "DPA 2018 Part 3"], typer.Option()],
+    legal_basis: Annotated[str, typer.Option()],
+    necessity: Annotated[str, typer.Option()],
+    proportionality: Annotated[str, typer.Option()],
+    days: Annotated[int, typer.Option(min=1, help="Days of validity.")],
+    disclosure_days: Annotated[int, typer.Option(min=1, help="Days until the auditor may see the case.")],
+) -> None:
+    """Issue a warrant for named flags."""
+    with explained_errors():
+        clock = SystemClock()
+        connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=clock)
+        headers = {header.flag_id: header for header in desk.flags()}
+        if missing := [flag_id for flag_id in flag if flag_id not in headers]:
+            raise NotLogged(f"no flag {missing[0]}")
+        now = clock.now()
+        warrant = Warrant(
+            warrant_id=random_id(),
+            issuer=desk.id,
+            investigator=investigator,
+            flags=tuple(WarrantFlag(flag_id=flag_id, header=headers[flag_id].digest()) for flag_id in flag),
+            purpose=purpose,
+            regime=regime,
+            legal_basis=legal_basis,
+            necessity=necessity,
+            proportionality=proportionality,
+            recipient_key=recipient_key.read_text().strip(),
+            issued_at=now,
+            valid_from=now,
+            valid_until=now + timedelta(days=days),
+            disclosure_on=now + timedelta(days=disclosure_days),
+        )
+        typer.echo(desk.issue(warrant))
+        connection.close()
+
+
+@issuer_app.command("withdraw")
+def withdraw(
+    settings_file: SettingsFile, warrant: str, reason: Annotated[str, typer.Option(help="Logged with the withdrawal.")]
+) -> None:
+    """Take a warrant back, for good."""
+    with explained_errors():
+        connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
+        desk.withdraw(warrant, reason=reason)
+        connection.close()
+        typer.echo(f"withdrew {warrant}")
+
+
+@investigator_app.command("key")
+def key(settings_file: SettingsFile) -> None:
+    """Make a key for one warrant and print its public half, for the issuer."""
+    with explained_errors():
+        connection, desk = open_investigator(InvestigatorSettings.load(settings_file), clock=SystemClock())
+        typer.echo(desk.new_recipient_key())
+        connection.close()
+
+
+@investigator_app.command("open")
+def open_flag(settings_file: SettingsFile, warrant: str, flag: str) -> None:
+    """Log the opening of one flag and print the identity. The screen is the only place it appears."""
+    with explained_errors():
+        connection, desk = open_investigator(InvestigatorSettings.load(settings_file), clock=SystemClock())
+        typer.echo(desk.open(warrant, flag).identity)
+        connection.close()
+
+
+@audit_app.command("verify")
+def verify(
+    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
+    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check the whole public log, offline: signatures, quorums, spending, the model, every unmasking and opening."""
+    with explained_errors():
+        report = verify_directory(directory, genesis=genesis)
+        if as_json:
+            print_json(dataclasses.asdict(report))
+            return
+        typer.echo(f"The log of {report.size} leaves holds; root {report.root}.")
+        for kind, count in report.leaves_by_kind.items():
+            typer.echo(f"  {count:>6} {kind}")
+        for plan in report.plans:
+            state = "closed" if plan.closed else "open"
+            typer.echo(f"plan {plan.plan[:16]}: epsilon {plan.epsilon:g}, {plan.releases} releases, {state}; model follows from the sums")
+        for purpose, rho in report.spent_rho.items():
+            typer.echo(f"spent on {purpose}: rho {rho:.6f}")
+        typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")

@@ -1,0 +1,70 @@
+"""Running one party as a process: log events as JSON on stderr, stop on a signal, say an error as a person reads it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import structlog
+
+from protocol.errors import ProtocolError
+from protocol.rpc.status import status_of
+
+GRACE_SECONDS = 5.0
+
+
+class Stoppable(Protocol):
+    """Something that runs until it is told to stop."""
+
+    def start(self) -> None:
+        """Serve in the background."""
+        ...
+
+    def stop(self, *, grace_seconds: float) -> None:
+        """Drain within ``grace_seconds`` and release everything."""
+        ...
+
+
+def event_log(party: str) -> Callable[[str, str], None]:
+    """Return a reporter that writes (code, detail) as one JSON event a line; details never hold personal data."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+    log = structlog.get_logger().bind(party=party)
+    return lambda code, detail: log.info(code, detail=detail)
+
+
+def run_until_signal(process: Stoppable, *, on_ready: Callable[[], None]) -> None:
+    """Start, wait for SIGTERM or SIGINT, then drain."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    process.start()
+    on_ready()
+    stopped.wait()
+    process.stop(grace_seconds=GRACE_SECONDS)
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Print a foreseen error as code, message and remedy, and exit with its branch's code."""
+    try:
+        yield
+    except ProtocolError as error:
+        sys.stderr.write(f"{error.code}: {error}\nWhat to do: {error.remedy()}\n")
+        raise SystemExit(status_of(error).exit) from None
+
+
+def print_json(value: Any) -> None:
+    """Write a value as indented JSON on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
