@@ -80,6 +80,4 @@ class Agent:
         message, slot_seconds = self._answer(delivery.message)
         elapsed = time.monotonic() - arrived
         self._stopped.wait(math.ceil(elapsed / slot_seconds) * slot_seconds - elapsed)
-        return federation_pb2.BoroughFrame(
-            reply=federation_pb2.Reply(message_id=delivery.message_id, message=message)
-        )
+        return federation_pb2.BoroughFrame(reply=federation_pb2.Reply(message_id=delivery.message_id, message=message))

@@ -43,7 +43,9 @@ def check(settings_file: SettingsFile, as_json: AsJson = False) -> None:
         if as_json:
             print_json({"rows": table.rows, "cutoffs": cutoffs, "features": len(catalogue.features), "usable": True})
         else:
-            typer.echo(f"Usable: {table.rows} rows, cutoffs {cutoffs[0]} to {cutoffs[-1]}, {len(catalogue.features)} features.")
+            typer.echo(
+                f"Usable: {table.rows} rows, cutoffs {cutoffs[0]} to {cutoffs[-1]}, {len(catalogue.features)} features."
+            )
             typer.echo("These counts are for the operator's screen; they are sent nowhere.")
 
 

@@ -159,7 +159,9 @@ class Ledger:
         return math.fsum(
             entry.content["rho"]
             for entry in self.entries()
-            if entry.content["kind"] == "release" and entry.content["purpose"] == purpose and entry.content["at"] > since
+            if entry.content["kind"] == "release"
+            and entry.content["purpose"] == purpose
+            and entry.content["at"] > since
         )
 
     def charge(self, *, plan: Digest, index: int, request: Digest, purpose: str, rho: float, at: str) -> None:
@@ -176,7 +178,15 @@ class Ledger:
                     return
             _append(
                 connection,
-                {"kind": "release", "plan": plan, "index": index, "request": request, "purpose": purpose, "rho": rho, "at": at},
+                {
+                    "kind": "release",
+                    "plan": plan,
+                    "index": index,
+                    "request": request,
+                    "purpose": purpose,
+                    "rho": rho,
+                    "at": at,
+                },
             )
 
     # --- answers ------------------------------------------------------------------------------------------------
@@ -194,7 +204,9 @@ class Ledger:
         with self._transaction() as connection:
             connection.execute(
                 sa.dialects.sqlite.insert(_answers)
-                .values(plan=plan, index=index, request=answer.request, statement=answer.statement, vector=answer.vector)
+                .values(
+                    plan=plan, index=index, request=answer.request, statement=answer.statement, vector=answer.vector
+                )
                 .on_conflict_do_nothing()
             )
         stored = self.answer(plan, index)
@@ -248,7 +260,11 @@ class Ledger:
             ).all()
         return tuple(
             StoredFlag(
-                row.flag_id, row.envelope, row.ciphertext, tuple(bytes.fromhex(s) for s in row.sealed_shares), row.log_index
+                row.flag_id,
+                row.envelope,
+                row.ciphertext,
+                tuple(bytes.fromhex(s) for s in row.sealed_shares),
+                row.log_index,
             )
             for row in rows
         )

@@ -180,7 +180,9 @@ class Coordinator:
         for digest, kind, envelope in self.proposals.waiting():
             if kind == "catalogue":
                 self.appender.append(
-                    kind, Envelope.decode(envelope), also=lambda connection, _, d=digest: self.cases.settle(connection, d)
+                    kind,
+                    Envelope.decode(envelope),
+                    also=lambda connection, _, d=digest: self.cases.settle(connection, d),
                 )
                 self.publisher.publish()
 
@@ -200,7 +202,9 @@ class Coordinator:
         name = self.roster().with_role("unmasker")[0].id
         with self._connect(self.settings.unmasker, "unmasker", name) as channel:
             try:
-                return getattr(unmasker_pb2_grpc.UnmaskerStub(channel), method)(request, timeout=UNMASKER_TIMEOUT_SECONDS)
+                return getattr(unmasker_pb2_grpc.UnmaskerStub(channel), method)(
+                    request, timeout=UNMASKER_TIMEOUT_SECONDS
+                )
             except grpc.RpcError as error:
                 raise from_rpc_error(error) from None
 

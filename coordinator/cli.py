@@ -132,7 +132,9 @@ def propose_plan(
             now=SystemClock().now(),
         )
         for statement in plan.statements:
-            typer.echo(f"{statement.adversary}: epsilon {statement.epsilon:.3f} at delta {statement.delta:.1e}", err=True)
+            typer.echo(
+                f"{statement.adversary}: epsilon {statement.epsilon:.3f} at delta {statement.delta:.1e}", err=True
+            )
         if not dry_run:
             coordinator.propose("catalogue", features)
             typer.echo(coordinator.propose("plan", plan))
@@ -157,9 +159,7 @@ def propose_policy(
 def _offline(settings_file: Path) -> Coordinator:
     """Return the coordinator's state without serving; it may run in another process meanwhile."""
     settings = CoordinatorSettings.load(settings_file)
-    return Coordinator(
-        settings, clock=SystemClock(), report=event_log(settings.id), on_progress=lambda *_: None
-    )
+    return Coordinator(settings, clock=SystemClock(), report=event_log(settings.id), on_progress=lambda *_: None)
 
 
 def _read(path: Path) -> bytes:

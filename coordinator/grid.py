@@ -150,4 +150,3 @@ class GrpcGrid(Grid):
         """Delete a group's messages and replies: masked vectors do not outlive their release."""
         probe = [self.create_message(RecordDict(), message_type, node, group_id) for node in self._boroughs]
         self._mailbox.discard([self._message_id(message) for message in probe])
-

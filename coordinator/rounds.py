@@ -140,7 +140,9 @@ class PlanRunner:
                 continue
             statements[borough], vectors[borough] = reply.statement.decode(), reply.vector
         if len(statements) < record.plan.privacy.min_boroughs:
-            raise CohortTooSmall(f"{len(statements)} of {record.plan.privacy.min_boroughs} boroughs answered index {index}")
+            raise CohortTooSmall(
+                f"{len(statements)} of {record.plan.privacy.min_boroughs} boroughs answered index {index}"
+            )
         self._runs.fix(plan, index, statements=statements, vectors=vectors)
         fixed = self._runs.get(plan, index)
         if fixed is None:

@@ -81,7 +81,9 @@ def collect_flags(policy: FlagPolicy, grid: GrpcGrid) -> tuple[PartyId, ...]:
     @app.main()
     def main(grid: GrpcGrid, context: Context) -> None:
         content = {"request": ConfigRecord({"policy": policy.digest()})}
-        messages = [grid.create_message(RecordDict(dict(content)), FLAGS, node, "flags") for node in grid.get_node_ids()]
+        messages = [
+            grid.create_message(RecordDict(dict(content)), FLAGS, node, "flags") for node in grid.get_node_ids()
+        ]
         for reply in grid.send_and_receive(messages, timeout=FLAGS_DEADLINE_SECONDS):
             if reply.has_content():
                 confirmed.append(grid.borough_of(reply.metadata.src_node_id))

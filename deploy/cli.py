@@ -6,6 +6,7 @@ import typer
 
 from borough_node.cli import app as node_app
 from coordinator.cli import app as coordinator_app
+from deploy.demo.cli import demo
 from oversight.cli import (
     audit_app,
     custodian_app,
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Finding misconduct in a police force's own ranks: locally, privately, and under warrant.",
 )
+app.command()(demo)
 app.add_typer(node_app, name="node")
 app.add_typer(coordinator_app, name="coordinator")
 app.add_typer(unmasker_app, name="unmasker")

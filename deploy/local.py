@@ -269,9 +269,7 @@ class LocalFederation:
 
     def start_node(self, borough: str) -> Node:
         """Start one borough."""
-        node = Node(
-            NodeSettings.load(self.layout.settings(borough)), clock=self.clock, report=self.reporter(borough)
-        )
+        node = Node(NodeSettings.load(self.layout.settings(borough)), clock=self.clock, report=self.reporter(borough))
         node.start()
         self.nodes[borough] = node
         return node

@@ -69,7 +69,9 @@ def proposals(settings_file: SettingsFile, as_json: AsJson = False) -> None:
         found = desk.proposals()
         connection.close()
         if as_json:
-            print_json([{"kind": p.kind, "digest": p.digest, "document": p.document.model_dump(mode="json")} for p in found])
+            print_json(
+                [{"kind": p.kind, "digest": p.digest, "document": p.document.model_dump(mode="json")} for p in found]
+            )
             return
         for proposal in found:
             typer.echo(f"{proposal.kind} {proposal.digest}: recomputed here and found to hold")
@@ -109,7 +111,9 @@ def warrants(settings_file: SettingsFile, as_json: AsJson = False) -> None:
             return
         for warrant in found:
             flags = ", ".join(named.flag_id for named in warrant.flags)
-            typer.echo(f"{warrant.digest()} until {warrant.valid_until:%Y-%m-%d %H:%M} UTC, flags {flags}\n  {warrant.purpose}")
+            typer.echo(
+                f"{warrant.digest()} until {warrant.valid_until:%Y-%m-%d %H:%M} UTC, flags {flags}\n  {warrant.purpose}"
+            )
 
 
 @custodian_app.command("decide")
@@ -140,7 +144,9 @@ def flags(settings_file: SettingsFile, as_json: AsJson = False) -> None:
             return
         for header in found:
             reasons = ", ".join(header.reasons) or "withheld"
-            typer.echo(f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {reasons}")
+            typer.echo(
+                f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {reasons}"
+            )
 
 
 @issuer_app.command("issue")
@@ -232,7 +238,9 @@ def verify(
             typer.echo(f"  {count:>6} {kind}")
         for plan in report.plans:
             state = "closed" if plan.closed else "open"
-            typer.echo(f"plan {plan.plan[:16]}: epsilon {plan.epsilon:g}, {plan.releases} releases, {state}; model follows from the sums")
+            typer.echo(
+                f"plan {plan.plan[:16]}: epsilon {plan.epsilon:g}, {plan.releases} releases, {state}; model follows from the sums"
+            )
         for purpose, rho in report.spent_rho.items():
             typer.echo(f"spent on {purpose}: rho {rho:.6f}")
         typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")

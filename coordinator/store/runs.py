@@ -58,7 +58,9 @@ class Runs:
         """Mark an index as never to be used again; its charge stays."""
         with self._database.transaction() as connection:
             connection.execute(
-                sa.update(rounds).where(rounds.c.plan == plan, rounds.c.index == index).values(burnt=reason, vectors=None)
+                sa.update(rounds)
+                .where(rounds.c.plan == plan, rounds.c.index == index)
+                .values(burnt=reason, vectors=None)
             )
 
     def forget_vectors(self, plan: Digest, index: int) -> None:

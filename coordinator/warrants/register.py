@@ -44,9 +44,7 @@ class Register:
 
     # --- flags --------------------------------------------------------------------------------------------------
 
-    def raise_flags(
-        self, borough: Party, flags: list[tuple[Envelope, bytes, tuple[bytes, ...]]]
-    ) -> list[int]:
+    def raise_flags(self, borough: Party, flags: list[tuple[Envelope, bytes, tuple[bytes, ...]]]) -> list[int]:
         """Log and store a borough's flags, all or none, and return their indices; flags held already keep theirs.
 
         Args:
@@ -74,7 +72,9 @@ class Register:
             raise DigestMismatch("a flag of this id is held with another header")
         return stored
 
-    def _check_flag(self, borough: Party, envelope: Envelope, ciphertext: bytes, shares: tuple[bytes, ...]) -> SealedFlag:
+    def _check_flag(
+        self, borough: Party, envelope: Envelope, ciphertext: bytes, shares: tuple[bytes, ...]
+    ) -> SealedFlag:
         public = self._appender.history.public
         sealed, signer = verify_signed_by_role(envelope, SealedFlag, public.roster, "borough")
         header, policy = sealed.header, public.policy(sealed.header.policy)
@@ -187,7 +187,8 @@ class Register:
         approvals = {
             approval.custodian: approval.digest()
             for approval in self._cases("approval")
-            if isinstance(approval, Approval) and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id)
+            if isinstance(approval, Approval)
+            and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id)
         }
         if len(approvals) < roster.approval_threshold or not set(opening.approvals) <= set(approvals.values()):
             raise QuorumNotMet(f"{len(approvals)} of {roster.approval_threshold} custodians approved")
@@ -204,4 +205,6 @@ def _require_self(party: Party, signer: Party, named: str) -> None:
 
 def _require_live(warrant: Warrant, now: datetime) -> None:
     if not warrant.valid_from <= now < warrant.valid_until:
-        raise WarrantExpired(f"valid from {warrant.valid_from:%Y-%m-%d %H:%M} until {warrant.valid_until:%Y-%m-%d %H:%M}")
+        raise WarrantExpired(
+            f"valid from {warrant.valid_from:%Y-%m-%d %H:%M} until {warrant.valid_until:%Y-%m-%d %H:%M}"
+        )

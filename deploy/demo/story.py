@@ -1,0 +1,326 @@
+"""The demo: one federation, one plan, one policy, one warrant, one name; every step over the real wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import shutil
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from coordinator.registry.drafting import draft_plan, draft_policy
+from deploy.demo.narration import Narrator, ReleaseBars
+from deploy.demo.scenario import Scenario
+from deploy.demo.truth import Truth
+from deploy.local import Layout, LocalFederation, create
+from oversight.audit.verify import verify_directory
+from oversight.custody.desk import CustodianDesk
+from oversight.reports.model_card import model_card, render_html
+from protocol.aggregation.accounting import mu_of, rho_of
+from protocol.clock import SystemClock
+from protocol.documents.cases import Warrant, WarrantFlag
+from protocol.documents.flags import FlagHeader
+from protocol.documents.roster import Budget
+from protocol.errors import CohortTooSmall, PlanNotApproved
+from protocol.history.public import PlanRecord
+from protocol.ids import Digest, random_id
+from protocol.scorecard.evaluation import area_under_curve, evaluate
+from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
+from protocol.signing.dsse import Envelope
+
+QUORUM_SECONDS = 30.0
+BUDGET_PLANS = 2
+"""The demo's roster lets this many such plans be approved in 365 days."""
+
+
+class Story:
+    """One run of the demo."""
+
+    def __init__(self, scenario: Scenario, *, directory: Path, out: Path, narrator: Narrator) -> None:
+        self._scenario = scenario
+        self._directory = directory
+        self._out = out
+        self._narrator = narrator
+        self._clock = SystemClock()
+        self._reports: list[str] = []
+
+    def run(self) -> dict[str, Any]:
+        """Tell the whole story and return its summary. Raises: what any party refuses."""
+        scenario, narrator = self._scenario, self._narrator
+        narrator.step(
+            "keys",
+            f"Keys, certificates and the roster for {scenario.title}: {len(scenario.tables)} boroughs, "
+            "a coordinator, an unmasker, three custodians, three witnesses, an issuer, an investigator.",
+        )
+        choices = scenario.choices
+        rho = rho_of(mu_of(epsilon=choices.epsilon, delta=choices.delta))
+        layout = create(
+            self._directory / "federation",
+            force="example-force",
+            tables=scenario.tables,
+            catalogue=scenario.catalogue_path,
+            budgets=[Budget(purpose=choices.purpose, rho=BUDGET_PLANS * rho)],
+            reply_slot_seconds=choices.reply_slot_seconds,
+            clock=self._clock,
+        )
+        bars = ReleaseBars(narrator.console)
+        with LocalFederation(layout, self._clock, self._report, bars) as federation:
+            for borough in scenario.tables:
+                federation.start_node(borough)
+            desks = [federation.custodian(number) for number in (1, 2, 3)]
+            record = self._train(federation, desks, bars)
+            headers = self._flag(federation, desks, record)
+            opening, named = self._open(federation, desks, headers)
+            self._export(federation, layout)
+        narrator.step(
+            "audit", "An auditor, offline, checks the log from its static files alone and recomputes the model."
+        )
+        audit = verify_directory(self._out / "log", genesis=layout.genesis)
+        narrator.say(f"All {audit.size} entries hold: signatures, quorums, spending, every unmasking, every opening.")
+        truth = self._truth.measure(record.model(), headers, named)
+        narrator.finish()
+        return self._summary(
+            record,
+            headers,
+            opening,
+            dataclasses.asdict(audit),
+            {category: dataclasses.asdict(figures) for category, figures in truth.items()},
+        )
+
+    def _report(self, party: str, code: str, detail: str) -> None:
+        self._reports.append(f"{party}: {code}: {detail}")
+
+    # --- the plan -----------------------------------------------------------------------------------------------
+
+    def _train(self, federation: LocalFederation, desks: list[CustodianDesk], bars: ReleaseBars) -> PlanRecord:
+        scenario, narrator, coordinator = self._scenario, self._narrator, federation.coordinator
+        narrator.step(
+            "plan",
+            "The coordinator proposes a plan; two of three custodians recompute its noise and its cost "
+            "and sign it. No borough acts on anything else.",
+        )
+        coordinator.log_catalogue(scenario.catalogue)
+        plan_id = random_id()
+        plan = draft_plan(
+            scenario.choices,
+            plan_id=plan_id,
+            roster=coordinator.roster(),
+            catalogue=scenario.catalogue,
+            establishment=scenario.establishment,
+            train_from=scenario.train_from,
+            train_until=scenario.train_until,
+            evaluation_cutoff=scenario.evaluation_cutoff,
+            unmasker_key=coordinator.new_plan_key(plan_id),
+            now=self._clock.now(),
+        )
+        digest = coordinator.propose("plan", plan)
+        self._endorse(federation, desks, digest)
+        narrator.say(
+            f"Epsilon {plan.privacy.epsilon:g} at delta {plan.privacy.delta:g} for everything the plan does, "
+            f"{plan.privacy.min_boroughs} of {len(plan.boroughs)} boroughs at least."
+        )
+        narrator.step(
+            "training",
+            "The boroughs train: each clips, adds noise and masks its own sum; the coordinator adds "
+            "masked numbers, the unmasker hands out the sum of masks only when its receipt is in the log.",
+        )
+        bars.watch(plan)
+        with bars.progress:
+            coordinator.run_plan(digest)
+        record = coordinator.appender.history.public.plan(digest)
+        narrator.say("The unmasker has destroyed the plan's key; what was masked stays masked.")
+        return record
+
+    def _endorse(self, federation: LocalFederation, desks: list[CustodianDesk], digest: Digest) -> None:
+        for desk in desks[:2]:
+            for proposal in desk.proposals():
+                if proposal.digest == digest:
+                    desk.endorse(proposal)
+        if not federation.coordinator.wait_for_quorum(digest, timeout_seconds=QUORUM_SECONDS):
+            raise PlanNotApproved("the custodians' signatures did not arrive")
+
+    # --- flags --------------------------------------------------------------------------------------------------
+
+    def _flag(self, federation: LocalFederation, desks: list[CustodianDesk], record: PlanRecord) -> list[FlagHeader]:
+        narrator, coordinator = self._narrator, federation.coordinator
+        narrator.step(
+            "policy",
+            "The custodians recompute the model from the published sums before they sign a flag policy: "
+            "weights made to single somebody out would not match.",
+        )
+        for head in evaluate(record.plan, record.published[-1]):
+            area = area_under_curve(head)
+            shown = "hidden by the noise" if area.value is None else f"{area.value:.2f}"
+            narrator.say(
+                f"{head.category}: AUC from the private sum {shown} (95 % interval {area.low:.2f} to {area.high:.2f})"
+            )
+        policy = draft_policy(self._scenario.choices, record=record, roster=coordinator.roster(), now=self._clock.now())
+        digest = coordinator.propose("policy", policy)
+        self._endorse(federation, desks, digest)
+        narrator.step(
+            "flags",
+            "Each borough scores its own people and raises flags: a pseudonym, a category, reasons, and a "
+            "sealed envelope that no single party can open.",
+        )
+        confirmed = coordinator.collect_flags(digest)
+        if missing := sorted(set(record.plan.borough_ids()) - set(confirmed)):
+            raise CohortTooSmall(f"boroughs that did not confirm their flags: {', '.join(missing)}")
+        headers = federation.issuer().flags()
+        counts = Counter(header.category for header in headers)
+        narrator.say(
+            ", ".join(f"{counts[category]} {category}" for category in record.plan.categories)
+            + ". Each borough saw its flags in the witnessed log."
+        )
+        narrator.step(
+            "custody", "Each custodian fetches its share of every flag and checks it against the signed header."
+        )
+        arrived = [desk.collect_shares() for desk in desks]
+        narrator.say(f"{arrived[0]} shares each, all consistent.")
+        return headers
+
+    # --- one name -----------------------------------------------------------------------------------------------
+
+    def _open(
+        self, federation: LocalFederation, desks: list[CustodianDesk], headers: list[FlagHeader]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        narrator = self._narrator
+
+        def key_of(borough: str, plan: Digest) -> PseudonymKey:
+            ledger = federation.nodes[borough].ledger
+            return PseudonymKey(ledger.secret(f"pseudonym/{plan}", os.urandom(PSEUDONYM_KEY_BYTES)))
+
+        self._truth = Truth(self._scenario)
+        named = self._truth.name_flags(headers, key_of)
+        if not headers:
+            narrator.step("warrant", "No flag was raised, so there is nothing to open.")
+            return {"identity_matches": None}, named
+        header = next((one for one in headers if one.score_band == "high"), headers[0])
+        narrator.step(
+            "warrant",
+            "Triage picks one flag; the issuer signs a warrant that names it, its purpose and its legal "
+            "basis; it goes into the log first.",
+        )
+        investigator, issuer = federation.investigator(), federation.issuer()
+        now = self._clock.now()
+        warrant = Warrant(
+            warrant_id=random_id(),
+            issuer=issuer.id,
+            investigator=investigator.id,
+            flags=(WarrantFlag(flag_id=header.flag_id, header=header.digest()),),
+            purpose=f"Preliminary assessment of one flag in category {header.category} (demonstration).",
+            regime="DPA 2018 Part 3",
+            legal_basis="Law enforcement purpose, DPA 2018 s.35 (demonstration).",
+            necessity="The reasons given cannot be assessed without knowing whose records they are (demonstration).",
+            proportionality="One flag, one recipient, seven days; the person is notified after assessment (demonstration).",
+            recipient_key=investigator.new_recipient_key(),
+            issued_at=now,
+            valid_from=now,
+            valid_until=now + timedelta(days=7),
+            disclosure_on=now + timedelta(days=90),
+        )
+        digest = issuer.issue(warrant)
+        narrator.step(
+            "approval",
+            "Two custodians verify the warrant in the log and approve; each seals its share again, to "
+            "this warrant's recipient alone.",
+        )
+        for desk in desks[:2]:
+            desk.decide(
+                digest, header.flag_id, decision="approve", reasons="Necessary and proportionate (demonstration)."
+            )
+        narrator.step(
+            "opening", "The investigator logs the opening, receives the ciphertext, and opens exactly one flag."
+        )
+        opened = investigator.open(digest, header.flag_id)
+        matches = opened.identity == named[header.flag_id]
+        kind = self._scenario.planted.get((opened.identity, header.category), "nobody planted")
+        narrator.say(
+            f"The name in the envelope is {'the person that the borough flagged' if matches else 'ANOTHER PERSON'}. "
+            f"Reasons: {', '.join(header.reasons) or 'withheld'}; stability {header.stability_band}."
+            + (f" In truth: {kind}." if self._scenario.planted else "")
+        )
+        return {
+            "flag_id": header.flag_id,
+            "borough": header.borough,
+            "category": header.category,
+            "identity_matches": matches,
+            "in_truth": kind if self._scenario.planted else None,
+            "approvals": 2,
+            "other_flags_opened": 0,
+        }, named
+
+    # --- what stays ---------------------------------------------------------------------------------------------
+
+    def _export(self, federation: LocalFederation, layout: Layout) -> None:
+        """Write what is public, plus the demonstration's case documents and ledgers; no key and no record."""
+        out = self._out
+        if (out / "log").exists():
+            shutil.rmtree(out / "log")
+        shutil.copytree(layout.log, out / "log")
+        (out / "genesis").write_text(layout.genesis + "\n")
+        history = federation.coordinator.appender.history
+        documents = out / "documents"
+        shutil.rmtree(documents, ignore_errors=True)
+        documents.mkdir(parents=True)
+        for index, skeleton in enumerate(history.skeletons):
+            if skeleton.document is not None:
+                payload = Envelope.decode(skeleton.document.encode()).payload_bytes()
+                _write_json(documents / f"{index:06d}-{skeleton.kind}.json", json.loads(payload))
+        for flag in federation.coordinator.cases.all_flags():
+            payload = Envelope.decode(flag.envelope).payload_bytes()
+            _write_json(documents / f"{flag.leaf:06d}-flag.json", json.loads(payload))
+        for case in federation.coordinator.cases.case_documents():
+            payload = Envelope.decode(case.envelope).payload_bytes()
+            _write_json(documents / f"{case.index:06d}-{case.kind}.json", json.loads(payload))
+        ledgers = out / "ledgers"
+        shutil.rmtree(ledgers, ignore_errors=True)
+        ledgers.mkdir(parents=True)
+        for borough, node in federation.nodes.items():
+            entries = [{"number": e.number, "hash": e.hash, **e.content} for e in node.ledger.entries()]
+            _write_json(ledgers / f"{borough}.json", entries)
+        for record in history.public.plans.values():
+            card = model_card(record)
+            _write_json(out / "model-card.json", card)
+            (out / "model-card.html").write_text(render_html(card))
+
+    def _summary(
+        self,
+        record: PlanRecord,
+        headers: list[FlagHeader],
+        opening: dict[str, Any],
+        audit: dict[str, Any],
+        categories: dict[str, Any],
+    ) -> dict[str, Any]:
+        plan = record.plan
+        for head in evaluate(plan, record.published[-1]):
+            categories[head.category]["private_auc"] = dataclasses.asdict(area_under_curve(head))
+        counts = Counter(header.category for header in headers)
+        return {
+            "scenario": self._scenario.title,
+            "people": plan.people,
+            "boroughs": len(plan.boroughs),
+            "privacy": {
+                "epsilon": plan.privacy.epsilon,
+                "delta": plan.privacy.delta,
+                "unit": plan.privacy.unit,
+                "statements": [statement.model_dump(mode="json") for statement in plan.statements],
+                "flags": "outside epsilon: a flag is a deliberate disclosure about one person, bounded by cap and header",
+            },
+            "releases": len(record.releases),
+            "categories": categories,
+            "flags_by_category": {category: counts[category] for category in plan.categories},
+            "opening": opening,
+            "audit": {"ok": True, **audit},
+            "log_size": audit["size"],
+            "reports": self._reports,
+            "seconds": self._narrator.seconds,
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
