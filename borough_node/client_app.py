@@ -9,14 +9,21 @@ os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from google.protobuf.message import DecodeError
 
 from borough_node.gate import Gate
-from protocol.errors import ProtocolError, ReleaseUnavailable
+from protocol.errors import MalformedDocument, ProtocolError, ReleaseUnavailable
+
+V = TypeVar("V", bytes, str)
+
+RELEASE = "train.release"
+FLAGS = "query.flags"
 
 UNAVAILABLE = 1
 """Flower error code of a node that does not answer; the reason stays in the borough."""
@@ -31,27 +38,43 @@ def build_app(gate: Gate, raise_flags: Callable[[str], None]) -> ClientApp:
 
     @app.train("release")
     def release(message: Message, context: Context) -> Message:
-        asked = message.content["request"]
-        answer = gate.release(asked["request"], asked["tag_seed"])
+        answer = gate.release(_field(message, "request", bytes), _field(message, "tag_seed", str))
         record = ConfigRecord({"statement": answer.statement, "vector": answer.vector})
         return Message(RecordDict({"answer": record}), reply_to=message)
 
     @app.query("flags")
     def flags(message: Message, context: Context) -> Message:
-        raise_flags(message.content["request"]["policy"])
+        raise_flags(_field(message, "policy", str))
         return Message(RecordDict({"answer": ConfigRecord({"done": True})}), reply_to=message)
 
     return app
 
 
+def _field(message: Message, name: str, kind: type[V]) -> V:
+    """Return a field of the coordinator's request. Raises: MalformedDocument if it is absent or of another type."""
+    record = message.content.get("request") if message.has_content() else None
+    value = record.get(name) if isinstance(record, ConfigRecord) else None
+    if not isinstance(value, kind):
+        raise MalformedDocument(f"message: field {name}")
+    return value
+
+
 def answer_bytes(app: ClientApp, message_bytes: bytes, *, report: Report) -> bytes:
     """Return the serialised reply to a serialised Flower message.
 
-    Whatever goes wrong, a peer reads ``release.unavailable`` and nothing else; ``report`` gets the cause.
+    Whatever goes wrong, a peer reads ``release.unavailable`` and nothing else; ``report`` gets the cause. Bytes that
+    are no message get empty bytes: there is nothing to reply to, and the coordinator must not be able to end the node.
     """
-    message = message_from_proto(ProtoMessage.FromString(message_bytes))
+    try:
+        message = message_from_proto(ProtoMessage.FromString(message_bytes))
+    except (DecodeError, ValueError, TypeError, KeyError):
+        report(MalformedDocument.code, "the delivery is not a Flower message")
+        return b""
     context = Context(run_id=message.metadata.run_id, node_id=0, node_config={}, state=RecordDict(), run_config={})
     try:
+        # Flower answers an unknown type with a ValueError, which is also what a bug of ours would raise.
+        if message.metadata.message_type not in (RELEASE, FLAGS):
+            raise MalformedDocument("message: field message_type")
         reply = app(message, context)
     except ProtocolError as error:
         report(error.code, error.detail or error.public_message)

@@ -322,6 +322,8 @@ def chain(previous: Digest, content: bytes) -> Digest:
 def _make_durable(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    # Deleted vectors are overwritten, not left in free pages.
+    connection.execute("PRAGMA secure_delete=ON")
 
 
 def _head(connection: sa.Connection) -> tuple[int, Digest]:

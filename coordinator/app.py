@@ -168,23 +168,19 @@ class Coordinator:
         )
         run_plan(plan, grid, self._runner)
 
-    def collect_flags(self, policy: Digest) -> tuple[PartyId, ...]:
-        """Ask the plan's boroughs to raise their flags under an approved policy; return those that confirmed."""
+    def collect_flags(self, policy: Digest) -> tuple[tuple[PartyId, ...], tuple[PartyId, ...]]:
+        """Ask the plan's boroughs to raise their flags under an approved policy; return (confirmed, asked)."""
         document = self.appender.history.public.policy(policy)
         record = self.appender.history.public.plan(document.plan)
         grid = GrpcGrid(self._mailbox, record.plan.borough_ids(), on_progress=lambda done, asked: None)
-        return collect_flags(document, grid)
+        return collect_flags(document, grid), record.plan.borough_ids()
 
     def log_proposed_catalogues(self) -> None:
         """Log the catalogues that another process proposed; they need no quorum of their own, the plan's covers them."""
         for digest, kind, envelope in self.proposals.waiting():
             if kind == "catalogue":
-                self.appender.append(
-                    kind,
-                    Envelope.decode(envelope),
-                    also=lambda connection, _, d=digest: self.cases.settle(connection, d),
-                )
-                self.publisher.publish()
+                self.log_catalogue(Envelope.decode(envelope).document(FeatureCatalogue))
+                self.cases.withdraw_proposal(digest)
 
     def live_policies(self) -> tuple[Digest, ...]:
         """Return the approved policies that are valid now."""

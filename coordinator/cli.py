@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -31,43 +32,51 @@ class RunningCoordinator:
         self._coordinator = coordinator
         self._report = report
         self._stopped = threading.Event()
-        self._worker = threading.Thread(target=self._work, name="plans", daemon=True)
+        self._workers = [
+            threading.Thread(target=self._repeat, args=(work,), name=work.__name__, daemon=True)
+            for work in (self._run_plans, self._collect_flags)
+        ]
+        self._given_up: set[Digest] = set()
+        self._collected: set[Digest] = set()
 
     def start(self) -> None:
         """Serve, then work."""
         self._coordinator.start()
-        self._worker.start()
+        for worker in self._workers:
+            worker.start()
 
     def stop(self, *, grace_seconds: float) -> None:
         """Stop working, then serving; whatever is half done is finished after the next start."""
         self._stopped.set()
         self._coordinator.stop(grace_seconds=grace_seconds)
 
-    def _work(self) -> None:
-        given_up: set[Digest] = set()
-        collected: set[Digest] = set()
-        while not self._stopped.is_set():
-            self._coordinator.log_proposed_catalogues()
-            for plan in self._coordinator.unfinished_plans():
-                if plan not in given_up and not self._stopped.is_set():
-                    self._run(plan, given_up)
-            for policy in self._coordinator.live_policies():
-                if policy not in collected and not self._stopped.is_set():
-                    confirmed = self._coordinator.collect_flags(policy)
-                    collected.add(policy)
-                    self._report("policy.collected", f"{len(confirmed)} boroughs confirmed policy {policy[:16]}")
-            self._stopped.wait(POLL_SECONDS)
+    def _repeat(self, work: Callable[[], None]) -> None:
+        while not self._stopped.wait(POLL_SECONDS):
+            try:
+                work()
+            except ProtocolError as error:
+                # A missing witness, an unmasker that restarts: everything stands where it stood and is tried again.
+                self._report(error.code, error.detail)
 
-    def _run(self, plan: Digest, given_up: set[Digest]) -> None:
-        try:
-            self._coordinator.run_plan(plan)
-            self._report("plan.finished", f"plan {plan[:16]}")
-        except SumInvalid as error:
-            given_up.add(plan)
-            self._report(error.code, error.detail)
-        except ProtocolError as error:
-            # Too few boroughs, an unmasker that restarts, a missing witness: the plan stands where it stood.
-            self._report(error.code, f"{error.detail}; plan {plan[:16]} is tried again")
+    def _run_plans(self) -> None:
+        self._coordinator.log_proposed_catalogues()
+        for plan in self._coordinator.unfinished_plans():
+            if plan in self._given_up:
+                continue
+            try:
+                self._coordinator.run_plan(plan)
+                self._report("plan.finished", f"plan {plan[:16]}")
+            except SumInvalid:
+                self._given_up.add(plan)
+                raise
+
+    def _collect_flags(self) -> None:
+        for policy in self._coordinator.live_policies():
+            if policy not in self._collected:
+                confirmed, asked = self._coordinator.collect_flags(policy)
+                self._report("policy.collected", f"{len(confirmed)} of {len(asked)} boroughs, policy {policy[:16]}")
+                if len(confirmed) == len(asked):
+                    self._collected.add(policy)
 
 
 @app.command()

@@ -1,13 +1,15 @@
 """Flower's Grid over our own wire: one gRPC stream per borough, messages and replies on disk.
 
 A message id is a hash of run, destination, group and type, so a coordinator that starts again and pushes the same
-message finds the reply that has already arrived.
+message finds the reply that has already arrived. A message without a group, as Flower's own strategies send them, has
+a random id: two rounds of FedAvg differ in nothing else that could name them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import time
 
 # Before flwr is imported: a coordinator sends no telemetry and asks for no updates.
@@ -92,6 +94,8 @@ class GrpcGrid(Grid):
 
     def _message_id(self, message: Message) -> str:
         facts = message.metadata
+        if not facts.group_id:
+            return secrets.token_hex(16)
         parts = (str(facts.run_id), str(facts.dst_node_id), facts.group_id, facts.message_type)
         return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
 

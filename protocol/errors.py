@@ -161,7 +161,9 @@ class SumInvalid(VerificationError):
 
     code = "sum.invalid"
     public_message = "The unmasked sum fails its range or tag check."
-    remedy_text = "The release index is burnt and stays charged. Find which statement and mask sum disagree before any new plan."
+    remedy_text = (
+        "The release index is burnt and stays charged. Find which statement and mask sum disagree before any new plan."
+    )
 
 
 class ModelMismatch(VerificationError):
@@ -243,7 +245,10 @@ class BudgetExceeded(RefusalError):
 
     code = "budget.exceeded"
     public_message = "The privacy budget does not cover this plan."
-    remedy_text = "Lower the plan's epsilon, wait until earlier spending leaves the 365-day window, or have the quorum change the roster's budget."
+    remedy_text = (
+        "Lower the plan's epsilon, wait until earlier spending leaves the 365-day window, or have the quorum change "
+        "the roster's budget."
+    )
 
 
 class CohortTooSmall(RefusalError):
@@ -318,7 +323,9 @@ class PeerNotInRoster(TransportError):
 
     code = "peer.not_in_roster"
     public_message = "The peer's certificate is not named by the roster."
-    remedy_text = "Check that the certificate comes from this force's CA and that its key hash stands in the current roster."
+    remedy_text = (
+        "Check that the certificate comes from this force's CA and that its key hash stands in the current roster."
+    )
 
 
 # --- configuration ----------------------------------------------------------------------------------------------

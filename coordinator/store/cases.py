@@ -56,6 +56,11 @@ class CaseStore:
         with self._database.transaction() as connection:
             return [(row.digest, row.kind, row.envelope) for row in connection.execute(sa.select(proposals))]
 
+    def withdraw_proposal(self, digest: Digest) -> None:
+        """Remove a proposal that needs no quorum any more."""
+        with self._database.transaction() as connection:
+            self.settle(connection, digest)
+
     def settle(self, connection: sa.Connection, digest: Digest) -> None:
         """Remove a proposal in the transaction that logs it."""
         connection.execute(sa.delete(proposals).where(proposals.c.digest == digest))

@@ -166,8 +166,8 @@ class Story:
             "Each borough scores its own people and raises flags: a pseudonym, a category, reasons, and a "
             "sealed envelope that no single party can open.",
         )
-        confirmed = coordinator.collect_flags(digest)
-        if missing := sorted(set(record.plan.borough_ids()) - set(confirmed)):
+        confirmed, asked = coordinator.collect_flags(digest)
+        if missing := sorted(set(asked) - set(confirmed)):
             raise CohortTooSmall(f"boroughs that did not confirm their flags: {', '.join(missing)}")
         headers = federation.issuer().flags()
         counts = Counter(header.category for header in headers)

@@ -126,9 +126,7 @@ class CustodianDesk:
         if digest_of(held.sealed_share) != sealed.sealed_shares[place]:
             raise EnvelopeInvalid("the sealed share is not the one that the borough signed")
         context = ShareContext(header.digest(), self._id, place + 1, header.roster_version, header.epoch)
-        share = open_share(
-            held.sealed_share, self._envelope_key, context, commitment=header.share_commitments[place]
-        )
+        share = open_share(held.sealed_share, self._envelope_key, context, commitment=header.share_commitments[place])
         return share, place + 1
 
     # --- warrants -----------------------------------------------------------------------------------------------
@@ -193,5 +191,3 @@ class CustodianDesk:
         if sealed.header.borough in conflicts:
             raise ConflictOfInterest(f"borough {sealed.header.borough}")
         return header, held, sealed
-
-

@@ -93,7 +93,8 @@ class InvestigatorDesk:
         return [
             case.document
             for case in cases
-            if isinstance(case.document, Approval) and (case.document.warrant, case.document.flag_id) == (warrant, flag_id)
+            if isinstance(case.document, Approval)
+            and (case.document.warrant, case.document.flag_id) == (warrant, flag_id)
         ]
 
     def _decrypt(

@@ -103,7 +103,9 @@ class UnmaskerStore:
         """Store a receipt and its mask sum; an index has one for ever."""
         with self._transaction() as connection:
             connection.execute(
-                sa.insert(_receipts).values(plan=plan, index=index, envelope=receipt.envelope, mask_sum=receipt.mask_sum)
+                sa.insert(_receipts).values(
+                    plan=plan, index=index, envelope=receipt.envelope, mask_sum=receipt.mask_sum
+                )
             )
 
     def closure(self, plan: Digest) -> bytes | None:

@@ -25,7 +25,9 @@ from protocol.signing.keys import SigningKey
 class Witness:
     """One witness's memory and key."""
 
-    def __init__(self, *, witness: PartyId, key: SigningKey, roster: Roster, memory: CheckpointFile, clock: Clock) -> None:
+    def __init__(
+        self, *, witness: PartyId, key: SigningKey, roster: Roster, memory: CheckpointFile, clock: Clock
+    ) -> None:
         """Remember what was cosigned before. Raises: ForkDetected if evidence of a fork is kept."""
         self._witness = witness
         self._key = key

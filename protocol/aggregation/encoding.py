@@ -23,7 +23,9 @@ RANGE_SIGMAS = 12
 """A sum further out than this many sigmas is refused; the chance for an honest one is below 1e-32 an entry."""
 
 
-def quantised_sum(blocks: Iterable[Float64Array], *, length: int, l2: float, scale: int, rows_per_person: int) -> Int64Array:
+def quantised_sum(
+    blocks: Iterable[Float64Array], *, length: int, l2: float, scale: int, rows_per_person: int
+) -> Int64Array:
     """Return the integer sum of all rows, each clipped to ``l2`` and weighted ``1 / rows_per_person``.
 
     Args:

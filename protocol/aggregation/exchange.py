@@ -153,5 +153,3 @@ def check_request(request: ReleaseRequest, *, plan: TrainingPlan, roster: Roster
     if (request.function, request.length) != (spec.function, spec.length):
         raise ReleaseRefused("field function or length: not what the plan says for this index")
     return spec
-
-

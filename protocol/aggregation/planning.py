@@ -23,6 +23,9 @@ DELTA_RESERVE = 1e-3
 """Share of delta kept for the sampler and for sums of discrete Gaussians; both must fit in it."""
 TOLERANCE = 1e-9
 
+Step = tuple[ReleaseFunction, int, float, float, int]
+"""(function, length, l2, share of mu**2, most rows of a person)."""
+
 
 def schedule(
     *,
@@ -40,13 +43,11 @@ def schedule(
     heads = len(columns.heads)
     mu = accounting.mu_of(epsilon=privacy.epsilon, delta=privacy.delta * (1 - DELTA_RESERVE))
     shares = privacy.shares
-    steps: list[tuple[ReleaseFunction, int, float, float, int]] = [
-        ("second_moment", columns.second_moment_length, 1.0, shares.second_moment, privacy.rows_per_person),
-        *[
-            ("gradient", columns.gradient_length, math.sqrt(heads), shares.gradients / descent.steps, privacy.rows_per_person)
-        ] * descent.steps,
-        ("evaluation", 2 * heads * histogram.bins, math.sqrt(heads), shares.evaluation, 1),
-    ]
+    moment: Step = ("second_moment", columns.second_moment_length, 1.0, shares.second_moment, privacy.rows_per_person)
+    share, joint = shares.gradients / descent.steps, math.sqrt(heads)
+    gradient: Step = ("gradient", columns.gradient_length, joint, share, privacy.rows_per_person)
+    evaluation: Step = ("evaluation", 2 * heads * histogram.bins, joint, shares.evaluation, 1)
+    steps = [moment, *[gradient] * descent.steps, evaluation]
     return tuple(
         ReleaseSpec(
             index=index,
@@ -66,9 +67,7 @@ def rows_per_person(spec: ReleaseSpec, privacy: Privacy) -> int:
     return 1 if spec.function == "evaluation" else privacy.rows_per_person
 
 
-def events(
-    releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int
-) -> tuple[accounting.ReleaseEvent, ...]:
+def events(releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int) -> tuple[accounting.ReleaseEvent, ...]:
     """Return the releases as accountable events, in ring units."""
     return tuple(
         accounting.ReleaseEvent(
@@ -145,7 +144,10 @@ def check_plan(plan: TrainingPlan, catalogue: FeatureCatalogue) -> None:
         raise PlanInvalid("field releases: not as many as the plan's steps imply")
     implied = statements(plan.releases, privacy=privacy, scale=plan.scale, boroughs=len(plan.boroughs))
     if len(implied) != len(plan.statements) or any(
-        ours.adversary != theirs.adversary or not math.isclose(ours.epsilon, theirs.epsilon, rel_tol=1e-6)
+        ours.adversary != theirs.adversary
+        or not math.isclose(ours.epsilon, theirs.epsilon, rel_tol=1e-6)
+        or not math.isclose(ours.delta, theirs.delta, rel_tol=1e-6)
+        or not math.isclose(ours.mu, theirs.mu, rel_tol=1e-6)
         for ours, theirs in zip(implied, plan.statements, strict=True)
     ):
         raise PlanInvalid("field statements: not what the releases imply")

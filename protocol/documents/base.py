@@ -49,13 +49,17 @@ class Document(Value):
     def decode(cls, content: bytes) -> Self:
         """Return the document of these canonical bytes.
 
-        Raises: MalformedDocument naming the first field that is wrong; the value itself is never repeated.
+        Raises: MalformedDocument naming the first field that is wrong; the value itself is never repeated. Also if the
+            document would be written otherwise: an instant has many spellings, and two of them are two digests.
         """
         parse_canonical(content)
         try:
-            return cls.model_validate_json(content)
+            document = cls.model_validate_json(content)
         except ValidationError as error:
             raise MalformedDocument(f"{cls.__name__}: {describe(error)}") from None
+        if document.encode() != content:
+            raise MalformedDocument(f"{cls.__name__}: a value is not written in its one canonical spelling")
+        return document
 
 
 def describe(error: ValidationError) -> str:

@@ -22,6 +22,8 @@ def canonical_bytes(value: Any) -> bytes:
         return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise MalformedDocument(f"not representable as canonical JSON: {error}") from error
+    except RecursionError:
+        raise MalformedDocument("not representable as canonical JSON: nested too deeply") from None
 
 
 def parse_canonical(content: bytes) -> Any:

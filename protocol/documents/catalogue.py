@@ -104,7 +104,9 @@ class FeatureCatalogue(Document):
             if len(set(head.features)) != len(head.features):
                 raise ValueError(f"head {head.category} names a feature twice")
             if head.eligible is not None and head.eligible not in head.features:
-                raise ValueError(f"head {head.category}: {head.eligible} must be one of its features to decide eligibility")
+                raise ValueError(
+                    f"head {head.category}: {head.eligible} must be one of its features to decide eligibility"
+                )
             if unknown := [name for name in head.features if name not in known]:
                 raise ValueError(f"head {head.category} uses unknown feature {unknown[0]}")
             if head.label in known:

@@ -61,7 +61,7 @@ class FlagHeader(Document):
     score_band: Band
     stability_band: Band
     reasons: tuple[Name, ...]
-    raised_on: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    raised_on: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     retain_until: Instant
     roster_version: int = Field(ge=1)
     epoch: int = Field(ge=1)

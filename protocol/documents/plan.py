@@ -81,6 +81,12 @@ class Histogram(Value):
     low: float
     high: float
 
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        return self
+
 
 class ReleaseSpec(Value):
     """One release that the plan allows, and what it costs."""

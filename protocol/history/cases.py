@@ -85,15 +85,13 @@ class CaseRecord:
             raise WarrantExpired(f"a step was logged outside the validity on {skeleton.day}")
         if skeleton.subject is None:
             raise NotLogged("the step names no subject")
-        decisions = record.decided.setdefault(skeleton.subject, {})
+        decisions = record.decided.get(skeleton.subject, {})
         if skeleton.kind in ("approval", "refusal"):
             if skeleton.signers[0] in decisions:
                 raise AlreadyAnswered("a custodian decided twice on one flag of one warrant")
-            decisions[skeleton.signers[0]] = skeleton.kind
+            record.decided[skeleton.subject] = decisions | {skeleton.signers[0]: skeleton.kind}
             return
         approvals = sum(decision == "approval" for decision in decisions.values())
         if approvals < roster.approval_threshold:
             raise QuorumNotMet(f"opened with {approvals} of {roster.approval_threshold} approvals")
         record.opened.add(skeleton.subject)
-
-

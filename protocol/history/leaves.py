@@ -68,7 +68,9 @@ def leaf_for(kind: str, envelope: Envelope, *, now: datetime) -> LoggedLeaf:
     """
     body = envelope.encode()
     salt = secrets.token_bytes(SALT_BYTES)
-    return LoggedLeaf(make_leaf(skeleton_of(kind, envelope, day=now.strftime("%Y-%m-%d")), salt=salt, body=body), salt, body)
+    return LoggedLeaf(
+        make_leaf(skeleton_of(kind, envelope, day=now.strftime("%Y-%m-%d")), salt=salt, body=body), salt, body
+    )
 
 
 def skeleton_of(kind: str, envelope: Envelope, *, day: str) -> Skeleton:

@@ -13,7 +13,7 @@ from datetime import date
 from protocol.documents.roster import Roster
 from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged
 from protocol.history.cases import CaseRecord
-from protocol.history.leaves import CASE, PUBLIC
+from protocol.history.leaves import CASE, PUBLIC, skeleton_of
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest
 from protocol.log.leaf import Leaf, Skeleton
@@ -75,8 +75,13 @@ class History:
             if skeleton.document is None:
                 raise MalformedDocument(f"a {skeleton.kind} leaf carries no document")
             envelope = Envelope.decode(skeleton.document.encode())
+            # Otherwise the other fields could carry anything, for ever.
+            if skeleton != skeleton_of(skeleton.kind, envelope, day=skeleton.day):
+                raise MalformedDocument(f"a {skeleton.kind} leaf says other things than its document")
             self.public.apply(skeleton.kind, envelope, date.fromisoformat(skeleton.day))
         elif skeleton.kind in CASE:
+            if skeleton.document is not None:
+                raise MalformedDocument(f"a {skeleton.kind} is a case document and must not be public")
             self.cases.apply(skeleton, roster=self.public.roster, rosters=tuple(self.public.rosters))
         else:
             raise MalformedDocument(f"the log holds no documents of kind {skeleton.kind}")

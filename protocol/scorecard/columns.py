@@ -63,7 +63,5 @@ def columns_of(plan: TrainingPlan, catalogue: FeatureCatalogue) -> Columns:
     used = {name for category in plan.categories for name in known[category].features}
     names = (INTERCEPT, *(feature.name for feature in catalogue.features if feature.name in used))
     position = {name: place for place, name in enumerate(names)}
-    heads = tuple(
-        (0, *sorted(position[name] for name in known[category].features)) for category in plan.categories
-    )
+    heads = tuple((0, *sorted(position[name] for name in known[category].features)) for category in plan.categories)
     return Columns(names, heads)

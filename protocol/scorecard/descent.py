@@ -83,7 +83,10 @@ def whitening(plan: TrainingPlan, columns: Columns, release: Published) -> tuple
 
 
 def exact_product(matrix: Float64Array, vector: Float64Array) -> Float64Array:
-    """Return ``matrix @ vector`` with each entry correctly rounded: the same bits on every machine."""
+    """Return ``matrix @ vector``, the same bits on every machine.
+
+    Each product is one IEEE multiplication, and the sum of the rounded products is correctly rounded.
+    """
     return np.array([math.fsum(row) for row in (matrix * vector).tolist()])
 
 

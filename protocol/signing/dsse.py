@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Iterable
 from typing import Self, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from protocol.documents.base import Document, Value, describe
 from protocol.documents.canonical import canonical_bytes, parse_canonical
@@ -43,6 +43,12 @@ class Envelope(Value):
     payload: str
     payloadType: str  # noqa: N815 - the field's name in the DSSE specification
     signatures: tuple[Signature, ...]
+
+    @model_validator(mode="after")
+    def _a_key_signs_once(self) -> Self:
+        if len({signature.keyid for signature in self.signatures}) != len(self.signatures):
+            raise ValueError("a key id stands twice")
+        return self
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the envelope."""

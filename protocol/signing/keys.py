@@ -55,4 +55,4 @@ def verify_signature(public_key: HexKey, signature: bytes, message: bytes) -> No
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(signature, message)
     except (InvalidSignature, ValueError):
-        raise BadSignature(f"key {key_id(public_key)[:16]}") from None
+        raise BadSignature(f"public key {public_key[:16]}") from None

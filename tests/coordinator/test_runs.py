@@ -1,0 +1,74 @@
+"""Where a release stands: requests are made once, sets are fixed once, vectors go, burns stay."""
+
+import pytest
+
+from coordinator.store.database import Database
+from coordinator.store.runs import Runs
+from protocol.errors import StorageError
+
+PLAN = "1" * 64
+
+
+@pytest.fixture
+def database(tmp_path):
+    opened = Database(tmp_path / "c.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def runs(database):
+    made = Runs(database)
+    made.begin(PLAN, 0, request=b"request", tag_seed="2" * 64)
+    return made
+
+
+def test_release_that_was_not_begun_has_no_row(database):
+    assert Runs(database).get(PLAN, 0) is None
+
+
+def test_request_is_made_once(runs):
+    with pytest.raises(StorageError):
+        runs.begin(PLAN, 0, request=b"another", tag_seed="3" * 64)
+    assert (runs.get(PLAN, 0).request, runs.get(PLAN, 0).tag_seed) == (b"request", "2" * 64)
+
+
+def test_set_is_fixed_once(runs):
+    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"\x00\xff"})
+    runs.fix(PLAN, 0, statements={"b": "two"}, vectors={"b": b"other"})
+    assert runs.get(PLAN, 0).statements == {"a": "one"}
+    assert runs.get(PLAN, 0).vectors == {"a": b"\x00\xff"}
+
+
+def test_state_survives_a_restart(tmp_path, runs, database):
+    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"vector"})
+    expected = runs.get(PLAN, 0)
+    database.close()
+    again = Database(tmp_path / "c.sqlite")
+    assert Runs(again).get(PLAN, 0) == expected
+    again.close()
+
+
+def test_published_release_keeps_its_set_and_loses_its_vectors(tmp_path, runs, database):
+    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"synthetic-vector" * 50})
+    runs.forget_vectors(PLAN, 0)
+    assert runs.get(PLAN, 0).vectors is None
+    assert runs.get(PLAN, 0).statements == {"a": "one"}
+    database.close()
+    stored = b"".join(file.read_bytes() for file in tmp_path.glob("c.sqlite*"))
+    assert b"synthetic-vector".hex().encode() not in stored
+
+
+def test_burnt_index_keeps_the_reason_and_loses_its_vectors(runs):
+    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"vector"})
+    runs.burn(PLAN, 0, reason="sum.invalid")
+    assert (runs.get(PLAN, 0).burnt, runs.get(PLAN, 0).vectors) == ("sum.invalid", None)
+
+
+def test_database_of_another_schema_is_refused(tmp_path):
+    database = Database(tmp_path / "old.sqlite")
+    with database.transaction() as connection:
+        connection.exec_driver_sql("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StorageError, match="schema 99"):
+        Database(tmp_path / "old.sqlite")

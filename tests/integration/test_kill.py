@@ -1,0 +1,112 @@
+"""Processes that are killed for real, at moments drawn from a seed, while a plan runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from borough_node.ledger import Ledger
+from oversight.audit.verify import verify_directory
+from tests.integration.local import Loopback, choices
+
+STEPS = 4
+RELEASES = STEPS + 2
+PATIENCE_SECONDS = 200.0
+COMMANDS = {"coordinator": "coordinator", "unmasker": "unmasker", "witness": "witness", "borough": "node"}
+VICTIMS = ("borough-01", "unmasker", "coordinator", "witness-1", "borough-03", "coordinator", "unmasker")
+
+
+class Processes:
+    """Every party as a process of its own; one that ends is started again, as an init system would."""
+
+    def __init__(self, made: Loopback) -> None:
+        self._made = made
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        names = ["witness-1", "witness-2", "witness-3", "unmasker", "coordinator", *made.boroughs]
+        for name in names:
+            self._start(name)
+
+    def log_of(self, party: str) -> Path:
+        return self._made.layout.folder(party) / "process.log"
+
+    def _start(self, party: str) -> None:
+        command = COMMANDS[party.split("-")[0]]
+        with self.log_of(party).open("ab") as log:
+            self._running[party] = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli", command, "run", str(self._made.layout.settings(party))],
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+
+    def tend(self) -> None:
+        """Start again whoever ended."""
+        for party, process in self._running.items():
+            if process.poll() is not None:
+                self._start(party)
+
+    def kill(self, party: str) -> None:
+        """Kill a party, as a power cut would."""
+        process = self._running[party]
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        for process in self._running.values():
+            process.kill()
+        for process in self._running.values():
+            process.wait(30)
+
+
+def logged(made: Loopback, kind: str) -> int:
+    """How many leaves of a kind stand in the published files."""
+    leaves = (made.layout.log / "leaf").glob("*.json")
+    return sum(f'\\"kind\\":\\"{kind}\\"'.encode() in leaf.read_bytes() for leaf in leaves)
+
+
+def wait_until(processes: Processes, reached, what: str) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not reached():
+        assert time.monotonic() < end, f"{what}: not reached"
+        processes.tend()
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_plan_survives_the_death_of_every_kind_of_process(tmp_path):
+    made = Loopback.create(tmp_path, boroughs=4, people=240, slot_seconds=0.2)
+    with made.federation() as running:
+        plan = made.approve(running, choices(slot_seconds=1.0, deadline_seconds=120.0, steps=STEPS))
+    draw = random.Random(20310304)  # noqa: S311 - moments of a test, not secrets
+    killed_during_the_plan = []
+    processes = Processes(made)
+    try:
+        wait_until(processes, lambda: logged(made, "release") >= 1, "first release")
+        for victim in VICTIMS:
+            time.sleep(draw.uniform(0.05, 1.2))
+            if not logged(made, "closure"):
+                processes.kill(victim)
+                killed_during_the_plan.append(victim)
+            processes.tend()
+        wait_until(processes, lambda: logged(made, "closure") == 1, "closure")
+    finally:
+        processes.stop()
+
+    assert set(VICTIMS) <= set(killed_during_the_plan)
+    report = verify_directory(made.layout.log, genesis=made.layout.genesis)
+    assert [(one.plan, one.complete, one.closed) for one in report.plans] == [(plan, True, True)]
+    assert (report.leaves_by_kind["receipt"], report.leaves_by_kind["release"]) == (RELEASES, RELEASES)
+    for borough in made.boroughs:
+        ledger = Ledger(made.layout.folder(borough) / "state" / "ledger.sqlite")
+        charged = [entry.content["index"] for entry in ledger.entries() if entry.content["kind"] == "release"]
+        ledger.close()
+        assert charged == list(range(RELEASES))

@@ -1,0 +1,140 @@
+"""Masks: the keystream against AES itself, keys that agree on both sides only, sums in which every mask cancels."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from protocol.aggregation.masks import (
+    MaskKeyInvalid,
+    MaskPrivateKey,
+    add_mask,
+    from_ring,
+    keystream,
+    remove_masks,
+    to_ring,
+    vector_bytes,
+    vector_digest,
+    vector_from_bytes,
+)
+from protocol.errors import ShapeMismatch, VerificationError
+from protocol.ids import digest_of
+from tests.federation import low_order_points
+
+REQUEST = digest_of(b"request")
+UNMASKER = MaskPrivateKey(bytes(range(32)))
+vectors = hnp.arrays(np.int64, st.integers(1, 20), elements=st.integers(-(2**63), 2**63 - 1))
+
+
+def counter_mode(key: bytes, first: int, blocks: int) -> bytes:
+    """AES-CTR from its definition: the cipher applied to consecutive counters (NIST SP 800-38A section 6.5)."""
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - the definition of CTR
+    return b"".join(encryptor.update(((first + i) % 2**128).to_bytes(16, "big")) for i in range(blocks))
+
+
+def test_counter_mode_from_its_definition_gives_the_nist_vector():
+    # NIST SP 800-38A, F.5.5 CTR-AES256.Encrypt: output blocks 1 to 4.
+    key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
+    first = int("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", 16)
+    assert counter_mode(key, first, 4).hex() == (
+        "0bdf7df1591716335e9a8b15c860c5025a6e699d536119065433863c8f657b94"
+        "1bc12c9c01610d5d0d8bd6a3378eca622956e1c8693536b1bee99c73a31576b6"
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 131_072, 131_073, 300_001])
+def test_the_keystream_is_aes_256_ctr_from_zero_read_little_endian(length):
+    key = bytes(range(100, 132))
+    expected = counter_mode(key, 0, (length + 1) // 2)[: 8 * length]
+    assert keystream(key, length).astype("<u8").tobytes() == expected
+
+
+def test_a_shorter_keystream_is_the_beginning_of_a_longer_one():
+    np.testing.assert_array_equal(keystream(bytes(32), 10), keystream(bytes(32), 100)[:10])
+
+
+def test_both_sides_agree_on_a_key_that_depends_on_all_of_the_context():
+    own = MaskPrivateKey.generate()
+
+    def agreed(**changes):
+        context = {"request": REQUEST, "borough": "borough-1", "borough_key": own.public}
+        return UNMASKER.agree(own.public, **(context | changes))
+
+    assert own.agree(UNMASKER.public, request=REQUEST, borough="borough-1", borough_key=own.public) == agreed()
+    others = [
+        agreed(request=digest_of(b"another request")),
+        agreed(borough="borough-2"),
+        agreed(borough_key=UNMASKER.public),
+        MaskPrivateKey.generate().agree(own.public, request=REQUEST, borough="borough-1", borough_key=own.public),
+    ]
+    assert len({agreed(), *others}) == 5
+
+
+def test_a_fresh_key_is_another_key_every_time():
+    assert MaskPrivateKey.generate().public != MaskPrivateKey.generate().public
+
+
+@pytest.mark.parametrize("point", low_order_points())
+def test_a_point_of_low_order_is_refused(point):
+    with pytest.raises(MaskKeyInvalid, match="borough-1"):
+        UNMASKER.agree(point, request=REQUEST, borough="borough-1", borough_key=point)
+
+
+@pytest.mark.parametrize("point", ["", "aa", "aa" * 33])
+def test_what_is_not_a_point_is_refused(point):
+    with pytest.raises(VerificationError):
+        UNMASKER.agree(point, request=REQUEST, borough="borough-1", borough_key=point)
+
+
+def test_a_mask_key_never_shows_itself():
+    assert UNMASKER.private_bytes().hex() not in repr(UNMASKER)
+    assert "redacted" in repr(UNMASKER)
+    assert MaskPrivateKey(UNMASKER.private_bytes()).public == UNMASKER.public
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+def test_masks_cancel_for_every_subset_of_boroughs(seed, length):
+    random = np.random.default_rng(seed)
+    plain = [random.integers(-(2**62), 2**62, size=length) for _ in range(4)]
+    keys = [random.bytes(32) for _ in plain]
+    masked = [add_mask(to_ring(x), keystream(key, length)) for x, key in zip(plain, keys, strict=True)]
+    for size in range(1, 5):
+        for subset in combinations(range(4), size):
+            masked_sum = np.sum([masked[i] for i in subset], axis=0, dtype=np.uint64)
+            mask_sum = np.sum([keystream(keys[i], length) for i in subset], axis=0, dtype=np.uint64)
+            expected = np.sum([plain[i] for i in subset], axis=0, dtype=np.int64)
+            np.testing.assert_array_equal(from_ring(remove_masks(masked_sum, mask_sum)), expected)
+
+
+@given(vectors)
+def test_signed_integers_survive_the_ring_and_the_wire(values):
+    assert to_ring(values).dtype == np.uint64
+    content = vector_bytes(to_ring(values))
+    np.testing.assert_array_equal(from_ring(vector_from_bytes(content, length=values.size)), values)
+    assert vector_digest(content) == digest_of(content)
+
+
+def test_the_wire_form_is_little_endian():
+    assert vector_bytes(to_ring(np.array([-2]))) == b"\xfe" + b"\xff" * 7
+
+
+@pytest.mark.parametrize("content", [b"", bytes(7), bytes(15), bytes(17), bytes(24)])
+def test_a_vector_of_another_length_is_refused(content):
+    with pytest.raises(ShapeMismatch):
+        vector_from_bytes(content, length=2)
+
+
+def test_vectors_of_different_lengths_are_neither_added_nor_subtracted():
+    short, long = np.zeros(2, dtype=np.uint64), np.zeros(3, dtype=np.uint64)
+    for operation in (add_mask, remove_masks):
+        with pytest.raises(ShapeMismatch):
+            operation(short, long)
+        with pytest.raises(ShapeMismatch):
+            operation(long, np.zeros((3, 1), dtype=np.uint64))
