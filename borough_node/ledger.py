@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from protocol.documents.canonical import canonical_bytes
+from protocol.durable import DurableDatabase
 from protocol.errors import BehindLog, StorageError
 from protocol.ids import Digest, digest_of
 
@@ -96,51 +95,30 @@ class StoredFlag:
     log_index: int | None
 
 
-class Ledger:
+class Ledger(DurableDatabase):
     """The node's durable state, one SQLite file."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises: StorageError if it is of another schema or its chain is broken."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(self._engine, "connect", _make_durable)
-        with self._transaction() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, SCHEMA_VERSION):
-                raise StorageError(f"{path} has schema {version}, this node knows {SCHEMA_VERSION}")
-            _metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        path.chmod(0o600)
+        super().__init__(path, tables=_metadata, schema_version=SCHEMA_VERSION, journal_mode="WAL")
         self.verify()
-
-    def close(self) -> None:
-        """Release the file."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise StorageError(f"ledger: {type(error.orig).__name__}") from error
 
     # --- the chain ----------------------------------------------------------------------------------------------
 
     def entries(self) -> tuple[LedgerEntry, ...]:
         """Return all rows, oldest first."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(sa.select(_entries).order_by(_entries.c.number)).all()
         return tuple(LedgerEntry(row.number, json.loads(row.content), row.hash) for row in rows)
 
     def head(self) -> tuple[int, Digest]:
         """Return the number of rows and the hash of the last."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return _head(connection)
 
     def verify(self) -> None:
         """Return if every row continues the chain. Raises: StorageError naming the first that does not."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(sa.select(_entries).order_by(_entries.c.number)).all()
         previous = GENESIS
         for expected, row in enumerate(rows, start=1):
@@ -150,7 +128,7 @@ class Ledger:
 
     def append(self, content: dict[str, Any]) -> LedgerEntry:
         """Add a row durably and return it."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return _append(connection, content)
 
     def spent(self, purpose: str, *, now: datetime) -> float:
@@ -169,7 +147,7 @@ class Ledger:
 
         Raises: StorageError if the index was charged for another request.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for row in connection.execute(sa.select(_entries.c.content)):
                 content = json.loads(row.content)
                 if content["kind"] == "release" and (content["plan"], content["index"]) == (plan, index):
@@ -193,7 +171,7 @@ class Ledger:
 
     def answer(self, plan: Digest, index: int) -> Answer | None:
         """Return the stored answer to a release, if there is one."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(
                 sa.select(_answers).where(_answers.c.plan == plan, _answers.c.index == index)
             ).one_or_none()
@@ -201,7 +179,7 @@ class Ledger:
 
     def store_answer(self, plan: Digest, index: int, answer: Answer) -> Answer:
         """Store an answer, unless one is stored already, and return the stored one."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.dialects.sqlite.insert(_answers)
                 .values(
@@ -216,7 +194,7 @@ class Ledger:
 
     def forget_vectors(self, plan: Digest) -> None:
         """Delete the masked vectors of a closed plan; the statements stay."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.update(_answers).where(_answers.c.plan == plan).values(vector=None))
 
     def require_answered(self, plan: Digest, index: int, statement: Digest) -> None:
@@ -235,7 +213,7 @@ class Ledger:
 
         Raises: StorageError if the policy's flags were stored before.
         """
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             if _policy_row(connection, policy):
                 raise StorageError("the flags of this policy were raised before")
             _append(connection, {"kind": "flags", "policy": policy, "count": len(flags), "at": at})
@@ -252,7 +230,7 @@ class Ledger:
 
     def flags(self, policy: Digest) -> tuple[StoredFlag, ...] | None:
         """Return the stored flags of a policy, or None if it was never scored."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             if not _policy_row(connection, policy):
                 return None
             rows = connection.execute(
@@ -271,7 +249,7 @@ class Ledger:
 
     def locate_flags(self, positions: dict[str, int]) -> None:
         """Store where the log holds each flag."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for flag_id, index in positions.items():
                 connection.execute(sa.update(_flags).where(_flags.c.flag_id == flag_id).values(log_index=index))
 
@@ -279,7 +257,7 @@ class Ledger:
 
     def secret(self, name: str, fresh: bytes) -> bytes:
         """Return the secret of this name, storing ``fresh`` durably as its value if there is none."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.dialects.sqlite.insert(_secrets).values(name=name, value=fresh).on_conflict_do_nothing()
             )
@@ -288,7 +266,7 @@ class Ledger:
 
     def checkpoint(self) -> bytes | None:
         """Return the last accepted checkpoint."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(
                 sa.select(_checkpoints.c.note)
                 .where(_checkpoints.c.is_evidence.is_(False))
@@ -298,32 +276,25 @@ class Ledger:
 
     def store_checkpoint(self, note: bytes) -> None:
         """Replace the last accepted checkpoint."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.delete(_checkpoints).where(_checkpoints.c.is_evidence.is_(False)))
             connection.execute(sa.insert(_checkpoints).values(note=note, is_evidence=False))
 
     def store_evidence(self, *notes: bytes) -> None:
         """Keep checkpoints that contradict each other; nothing deletes them."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             for note in notes:
                 connection.execute(sa.insert(_checkpoints).values(note=note, is_evidence=True))
 
     def has_evidence(self) -> bool:
         """Whether a fork was seen: the node must not start."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(sa.select(sa.exists().where(_checkpoints.c.is_evidence))).scalar_one()
 
 
 def chain(previous: Digest, content: bytes) -> Digest:
     """Return the hash of a row: of the one before it and its canonical content."""
     return digest_of(CHAIN_TAG + bytes.fromhex(previous) + content)
-
-
-def _make_durable(connection: Any, record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    # Deleted vectors are overwritten, not left in free pages.
-    connection.execute("PRAGMA secure_delete=ON")
 
 
 def _head(connection: sa.Connection) -> tuple[int, Digest]:

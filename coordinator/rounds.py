@@ -75,19 +75,38 @@ class PlanRunner:
         Args:
             forget: Deletes the replies to one index.
         Raises: CohortTooSmall if too few boroughs answered in time (call again to ask again); SumInvalid if an index
-            is burnt; what the unmasker refuses.
+            is burnt, after the plan is closed; what the unmasker refuses.
         """
         self._publish()
+        for index in range(len(self._record(plan).releases)):
+            # A kill between publishing and deleting left these behind.
+            self._forget(plan, index, forget)
         while not self._record(plan).complete:
             index = len(self._record(plan).releases)
-            self._release(plan, index, ask)
-            forget(index)
-            self._runs.forget_vectors(plan, index)
+            try:
+                self._release(plan, index, ask)
+            except SumInvalid:
+                # The index is burnt and the plan cannot go on; its key must not outlive it.
+                self._forget(plan, index, forget)
+                self._close(plan)
+                raise
+            self._forget(plan, index, forget)
+        self._close(plan)
+
+    def _close(self, plan: Digest) -> None:
         if not self._record(plan).closed:
             closure = Envelope.decode(self._unmasker.close(plan))
             verify_signed_by_role(closure, Closure, self._appender.history.public.roster, "unmasker")
             self._appender.append("closure", closure)
         self._publish()
+
+    def _forget(self, plan: Digest, index: int, forget: Callable[[int], None]) -> None:
+        forget(index)
+        self._runs.forget_vectors(plan, index)
+
+    def _forget(self, plan: Digest, index: int, forget: Callable[[int], None]) -> None:
+        forget(index)
+        self._runs.forget_vectors(plan, index)
 
     def _release(self, plan: Digest, index: int, ask: Ask) -> None:
         current = self._round(plan, index)

@@ -38,7 +38,9 @@ SETTINGS = [
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CITED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-CITED_FILE = re.compile(r"`((?:tests|deploy|protocol|borough_node|coordinator|oversight)/[\w/.]+\.(?:py|toml|proto|md))`")
+CITED_FILE = re.compile(
+    r"`((?:tests|deploy|protocol|borough_node|coordinator|oversight)/[\w/.]+\.(?:py|toml|proto|md))`"
+)
 
 
 def _page(path: Path) -> str:
@@ -73,8 +75,12 @@ def test_access_table_equals_the_code():
 
 
 def test_status_table_equals_the_code():
-    rows = re.findall(r"^\| `(\w+Error)` \| (\w+) \| (\d+) \| (\d) \|$", _page(DOCS / "spec" / "rpc.md"), flags=re.MULTILINE)
-    expected = {(branch.__name__, status.grpc.name, str(status.http), str(status.exit)) for branch, status in TABLE.items()}
+    rows = re.findall(
+        r"^\| `(\w+Error)` \| (\w+) \| (\d+) \| (\d) \|$", _page(DOCS / "spec" / "rpc.md"), flags=re.MULTILINE
+    )
+    expected = {
+        (branch.__name__, status.grpc.name, str(status.http), str(status.exit)) for branch, status in TABLE.items()
+    }
     assert set(rows) == expected
 
 

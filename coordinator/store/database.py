@@ -6,14 +6,11 @@ modules of this folder talks SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from protocol.errors import StorageError
+from protocol.durable import DurableDatabase
 
 SCHEMA_VERSION = 1
 
@@ -76,38 +73,9 @@ rounds = sa.Table(
 )
 
 
-class Database:
-    """A transaction source."""
+class Database(DurableDatabase):
+    """The coordinator's database."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database. Raises: StorageError if it is of another schema."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(self._engine, "connect", _make_durable)
-        with self.transaction() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, SCHEMA_VERSION):
-                raise StorageError(f"{path} has schema {version}, this coordinator knows {SCHEMA_VERSION}")
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        path.chmod(0o600)
-
-    @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """Yield a connection; commit durably at the end, roll back on any error. Raises: StorageError."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise StorageError(f"database: {type(error.orig).__name__}: {error.orig}") from error
-
-    def close(self) -> None:
-        """Release the file."""
-        self._engine.dispose()
-
-
-def _make_durable(connection: Any, record: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    # Deleted vectors and bodies are overwritten, not left in free pages.
-    connection.execute("PRAGMA secure_delete=ON")
+        """Open or create it. Raises: StorageError if it is of another schema."""
+        super().__init__(path, tables=metadata, schema_version=SCHEMA_VERSION, journal_mode="WAL")

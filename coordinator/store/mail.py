@@ -32,12 +32,16 @@ class Mailbox:
             self.changed.notify_all()
 
     def put(self, message_id: str, borough: PartyId, message: bytes, *, expires_at: float) -> None:
-        """Store a message to deliver. The same id again keeps its first content and any reply."""
+        """Store a message to deliver. The same id again renews it while it is unanswered and keeps any reply."""
         with self._database.transaction() as connection:
             connection.execute(
                 sa.dialects.sqlite.insert(mailbox)
                 .values(message_id=message_id, borough=borough, message=message, expires_at=expires_at)
-                .on_conflict_do_nothing()
+                .on_conflict_do_update(
+                    index_elements=["message_id"],
+                    set_={"message": message, "expires_at": expires_at},
+                    where=mailbox.c.reply.is_(None),
+                )
             )
         self._wake()
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.durable import write_durably
 from protocol.errors import StorageError
 from protocol.ids import RandomId
-from protocol.rpc.party import write_durably
 from protocol.signing.dsse import Envelope
 
 

@@ -9,9 +9,9 @@ from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
 from protocol.documents.cases import Approval, Opening, Warrant
 from protocol.documents.flags import FlagHeader, SealedFlag
+from protocol.durable import write_durably
 from protocol.errors import ConfigurationError, DigestMismatch, EnvelopeInvalid, QuorumNotMet
 from protocol.ids import Digest, RandomId, digest_of
-from protocol.rpc.party import write_durably
 from protocol.rpc.v1 import register_pb2
 from protocol.sealing.envelope import ReleaseContext, open_identity, open_released_share
 from protocol.sealing.hpke import HPKEPrivateKey

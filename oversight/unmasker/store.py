@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
-from protocol.errors import StorageError
+from protocol.durable import DurableDatabase
 from protocol.ids import Digest, HexKey
 
 SCHEMA_VERSION = 1
@@ -47,37 +44,16 @@ class StoredReceipt:
     mask_sum: bytes | None
 
 
-class UnmaskerStore:
-    """One SQLite file."""
+class UnmaskerStore(DurableDatabase):
+    """One SQLite file, without a write-ahead log: that would keep a copy of a destroyed key."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the file. Raises: StorageError if it is of another schema."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        sa.event.listen(self._engine, "connect", _make_durable)
-        with self._transaction() as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, SCHEMA_VERSION):
-                raise StorageError(f"{path} has schema {version}, this unmasker knows {SCHEMA_VERSION}")
-            _metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        path.chmod(0o600)
-
-    def close(self) -> None:
-        """Release the file."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise StorageError(f"unmasker store: {type(error.orig).__name__}") from error
+        super().__init__(path, tables=_metadata, schema_version=SCHEMA_VERSION, journal_mode="DELETE")
 
     def plan_key(self, plan_id: str, *, public: HexKey, private: bytes) -> HexKey:
         """Store a fresh key for a plan unless one is stored already; return the stored public key."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.dialects.sqlite.insert(_keys)
                 .values(plan_id=plan_id, public=public, private=private)
@@ -88,12 +64,12 @@ class UnmaskerStore:
 
     def private_key(self, public: HexKey) -> bytes | None:
         """Return the private half of a plan key, or None once it is destroyed or if it was never made here."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(sa.select(_keys.c.private).where(_keys.c.public == public)).scalar_one_or_none()
 
     def receipt(self, plan: Digest, index: int) -> StoredReceipt | None:
         """Return the receipt for an index."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(
                 sa.select(_receipts).where(_receipts.c.plan == plan, _receipts.c.index == index)
             ).one_or_none()
@@ -101,7 +77,7 @@ class UnmaskerStore:
 
     def store_receipt(self, plan: Digest, index: int, receipt: StoredReceipt) -> None:
         """Store a receipt and its mask sum; an index has one for ever."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.insert(_receipts).values(
                     plan=plan, index=index, envelope=receipt.envelope, mask_sum=receipt.mask_sum
@@ -110,21 +86,14 @@ class UnmaskerStore:
 
     def closure(self, plan: Digest) -> bytes | None:
         """Return the signed closure of a plan."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return connection.execute(
                 sa.select(_closures.c.envelope).where(_closures.c.plan == plan)
             ).scalar_one_or_none()
 
     def destroy(self, plan: Digest, public: HexKey, closure: bytes) -> None:
         """Destroy a plan's private key and mask sums and store the closure, in one transaction."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(sa.update(_keys).where(_keys.c.public == public).values(private=None))
             connection.execute(sa.update(_receipts).where(_receipts.c.plan == plan).values(mask_sum=None))
             connection.execute(sa.insert(_closures).values(plan=plan, envelope=closure))
-
-
-def _make_durable(connection: Any, record: Any) -> None:
-    # No write-ahead log here: it would keep a copy of a destroyed key until the next checkpoint of the file.
-    connection.execute("PRAGMA journal_mode=DELETE")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")

@@ -6,7 +6,6 @@ Relative paths are relative to the file.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from protocol.documents.base import describe
 from protocol.documents.roster import Roster
-from protocol.errors import ConfigurationError, ForkDetected, StorageError
+from protocol.durable import write_durably
+from protocol.errors import ConfigurationError, ForkDetected
 from protocol.history.mirror import Evidence
 from protocol.ids import Digest, PartyId, Role
 from protocol.log.note import SignedCheckpoint
@@ -133,24 +133,6 @@ class CheckpointFile:
         self._evidence.mkdir(exist_ok=True)
         write_durably(self._evidence / "earlier", evidence.earlier)
         write_durably(self._evidence / "later", evidence.later)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file so that after a crash it holds either the old or the new bytes. Raises: StorageError."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}") from error
 
 
 def _bytes_file(path: Path) -> bytes:

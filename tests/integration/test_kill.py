@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from borough_node.ledger import Ledger
+from coordinator.settings import CoordinatorSettings
 from oversight.audit.verify import verify_directory
 from tests.integration.local import Loopback, choices
 
 STEPS = 4
 RELEASES = STEPS + 2
 PATIENCE_SECONDS = 200.0
-COMMANDS = {"coordinator": "coordinator", "unmasker": "unmasker", "witness": "witness", "borough": "node"}
-VICTIMS = ("borough-01", "unmasker", "coordinator", "witness-1", "borough-03", "coordinator", "unmasker")
+# Each party's own command line: the whole one would import torch and Flower into every witness.
+COMMANDS = {
+    "coordinator": "from coordinator.cli import app",
+    "unmasker": "from oversight.cli import unmasker_app as app",
+    "witness": "from oversight.cli import witness_app as app",
+    "borough": "from borough_node.cli import app",
+}
+VICTIMS = ("borough-01", "unmasker", "witness-1", "coordinator", "borough-03", "witness-2", "unmasker", "coordinator")
 
 
 class Processes:
@@ -29,32 +36,41 @@ class Processes:
     def __init__(self, made: Loopback) -> None:
         self._made = made
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        names = ["witness-1", "witness-2", "witness-3", "unmasker", "coordinator", *made.boroughs]
-        for name in names:
+        self._coordinator = CoordinatorSettings.load(made.layout.settings("coordinator")).coordinator
+        for name in ("witness-1", "witness-2", "witness-3", "unmasker", "coordinator"):
             self._start(name)
 
-    def log_of(self, party: str) -> Path:
-        return self._made.layout.folder(party) / "process.log"
-
     def _start(self, party: str) -> None:
-        command = COMMANDS[party.split("-")[0]]
-        with self.log_of(party).open("ab") as log:
+        code = f"{COMMANDS[party.split('-')[0]]}; app()"
+        with (self._made.layout.folder(party) / "process.log").open("ab") as log:
             self._running[party] = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", command, "run", str(self._made.layout.settings(party))],
+                [sys.executable, "-c", code, "run", str(self._made.layout.settings(party))],
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
 
     def tend(self) -> None:
-        """Start again whoever ended."""
-        for party, process in self._running.items():
-            if process.poll() is not None:
+        """Start again whoever ended; a borough once the coordinator listens, because without it a node ends at once."""
+        for party in ("witness-1", "witness-2", "witness-3", "unmasker", "coordinator", *self._made.boroughs):
+            process = self._running.get(party)
+            is_running = process is not None and process.poll() is None
+            if not is_running and (not party.startswith("borough") or self._coordinator_listens()):
                 self._start(party)
+
+    def _coordinator_listens(self) -> bool:
+        host, _, port = self._coordinator.rpartition(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
+
+    def is_running(self, party: str) -> bool:
+        """Whether a party is alive now."""
+        return party in self._running and self._running[party].poll() is None
 
     def kill(self, party: str) -> None:
         """Kill a party, as a power cut would."""
         process = self._running[party]
+        assert process.poll() is None, f"{party} was not running"
         process.send_signal(signal.SIGKILL)
         process.wait(30)
 
@@ -93,6 +109,7 @@ def test_plan_survives_the_death_of_every_kind_of_process(tmp_path):
         wait_until(processes, lambda: logged(made, "release") >= 1, "first release")
         for victim in VICTIMS:
             time.sleep(draw.uniform(0.05, 1.2))
+            wait_until(processes, lambda name=victim: processes.is_running(name), victim)
             if not logged(made, "closure"):
                 processes.kill(victim)
                 killed_during_the_plan.append(victim)
