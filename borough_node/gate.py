@@ -67,12 +67,22 @@ class Gate:
         """
         if self._ledger.has_evidence():
             raise ForkDetected("this node keeps two contradicting checkpoints and does not start")
-        self._reader.sync()
+        self._sync()
         for digest, record in self._reader.public.plans.items():
             for index, (receipt, statements) in record.receipts.items():
                 for statement, envelope in zip(statements, receipt.statements, strict=True):
                     if statement.borough == self._borough:
                         self._ledger.require_answered(digest, index, digest_of(envelope.encode()))
+        own = self._signing_key.key_id
+        raised = {_subject(envelope) for envelope in self._ledger.flag_envelopes()}
+        for subject, signer in self._reader.history.cases.flags.items():
+            if signer == own and subject not in raised:
+                raise BehindLog("the log shows a flag of this borough that the ledger lacks")
+
+    def _sync(self) -> None:
+        """Read the log; answers die with their plan."""
+        self._reader.sync()
+        for digest, record in self._reader.public.plans.items():
             if record.closed:
                 self._ledger.forget_vectors(digest)
 
@@ -90,7 +100,7 @@ class Gate:
             stored = self._ledger.answer(request.plan, request.index)
             if stored is not None:
                 return self._repeat(stored, request)
-            self._reader.sync()
+            self._sync()
             record = self._reader.public.plan(request.plan)
             spec = self._check(request, record)
             self._charge(request, record.plan, spec)
@@ -114,6 +124,9 @@ class Gate:
         return spec
 
     def _charge(self, request: ReleaseRequest, plan: TrainingPlan, spec: ReleaseSpec) -> None:
+        if self._ledger.is_charged(request.plan, request.index, request.digest()):
+            # Killed after the charge and before the answer: paid for, and nothing has left.
+            return
         now = self._clock.now()
         rho = rho_of(events((spec,), privacy=plan.privacy, scale=plan.scale)[0].mu)
         spent = self._ledger.spent(plan.purpose, now=now)
@@ -172,7 +185,7 @@ class Gate:
             stored = self._ledger.flags(policy_digest)
             if stored is not None:
                 return stored
-            self._reader.sync()
+            self._sync()
             public = self._reader.public
             policy, now = public.policy(policy_digest), self._clock.now()
             if not policy.valid_from <= now < policy.valid_until:
@@ -212,6 +225,10 @@ class Gate:
         if len(positions) != len(stored):
             raise BehindLog(f"{len(stored)} flags were raised, the register placed {len(positions)}")
         for flag, index in zip(stored, positions, strict=True):
-            subject = commitment(Envelope.decode(flag.envelope).document(SealedFlag).header.digest())
-            self._reader.mirror.require_subject(index, "flag", subject)
+            self._reader.mirror.require_subject(index, "flag", _subject(flag.envelope))
         self._ledger.locate_flags({flag.flag_id: index for flag, index in zip(stored, positions, strict=True)})
+
+
+def _subject(envelope: bytes) -> Digest:
+    """Return the log's commitment to a flag's header."""
+    return commitment(Envelope.decode(envelope).document(SealedFlag).header.digest())

@@ -142,6 +142,14 @@ class Ledger(DurableDatabase):
             and entry.content["at"] > since
         )
 
+    def is_charged(self, plan: Digest, index: int, request: Digest) -> bool:
+        """Whether this very release is paid for already."""
+        return any(
+            (entry.content["plan"], entry.content["index"], entry.content["request"]) == (plan, index, request)
+            for entry in self.entries()
+            if entry.content["kind"] == "release"
+        )
+
     def charge(self, *, plan: Digest, index: int, request: Digest, purpose: str, rho: float, at: str) -> None:
         """Make the charge for one release durable; the same release again is charged once.
 
@@ -195,7 +203,8 @@ class Ledger(DurableDatabase):
     def forget_vectors(self, plan: Digest) -> None:
         """Delete the masked vectors of a closed plan; the statements stay."""
         with self.transaction() as connection:
-            connection.execute(sa.update(_answers).where(_answers.c.plan == plan).values(vector=None))
+            held = _answers.c.vector.is_not(None)
+            connection.execute(sa.update(_answers).where(_answers.c.plan == plan, held).values(vector=None))
 
     def require_answered(self, plan: Digest, index: int, statement: Digest) -> None:
         """Return if this node's statement that the log shows is among its own.
@@ -246,6 +255,11 @@ class Ledger(DurableDatabase):
             )
             for row in rows
         )
+
+    def flag_envelopes(self) -> tuple[bytes, ...]:
+        """Return every sealed flag's signed envelope."""
+        with self.transaction() as connection:
+            return tuple(connection.execute(sa.select(_flags.c.envelope)).scalars())
 
     def locate_flags(self, positions: dict[str, int]) -> None:
         """Store where the log holds each flag."""

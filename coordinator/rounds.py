@@ -15,7 +15,7 @@ from protocol.aggregation import tags
 from protocol.aggregation.exchange import check_statements, reveal_sum
 from protocol.documents.arrays import Array
 from protocol.documents.plan import Closure, Receipt, Release, ReleaseRequest, Statement, TrainingPlan
-from protocol.errors import CohortTooSmall, ModelMismatch, ProtocolError, ShapeMismatch, StateError, SumInvalid
+from protocol.errors import CohortTooSmall, Expired, ModelMismatch, ProtocolError, ShapeMismatch, StateError, SumInvalid
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.log.note import SignedCheckpoint
@@ -75,7 +75,7 @@ class PlanRunner:
         Args:
             forget: Deletes the replies to one index.
         Raises: CohortTooSmall if too few boroughs answered in time (call again to ask again); SumInvalid if an index
-            is burnt, after the plan is closed; what the unmasker refuses.
+            is burnt, Expired if the plan ended, both after the plan is closed; what the unmasker refuses.
         """
         self._publish()
         for index in range(len(self._record(plan).releases)):
@@ -84,14 +84,19 @@ class PlanRunner:
         while not self._record(plan).complete:
             index = len(self._record(plan).releases)
             try:
+                self._require_valid(plan)
                 self._release(plan, index, ask)
-            except SumInvalid:
-                # The index is burnt and the plan cannot go on; its key must not outlive it.
+            except (SumInvalid, Expired):
+                # The plan cannot go on; its key must not outlive it.
                 self._forget(plan, index, forget)
                 self._close(plan)
                 raise
             self._forget(plan, index, forget)
         self._close(plan)
+
+    def _require_valid(self, plan: Digest) -> None:
+        if self._appender.now() >= self._record(plan).plan.valid_until:
+            raise Expired(f"plan {plan[:16]} ended before its last release")
 
     def _close(self, plan: Digest) -> None:
         if not self._record(plan).closed:

@@ -63,18 +63,29 @@ def run_witness(settings_file: SettingsFile) -> None:
 
 @custodian_app.command("proposals")
 def proposals(settings_file: SettingsFile, as_json: AsJson = False) -> None:
-    """Recompute every waiting plan and policy from the log and list those that hold."""
+    """Recompute every waiting plan and policy from the log and say which hold."""
     with explained_errors():
         connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
         found = desk.proposals()
         connection.close()
         if as_json:
             print_json(
-                [{"kind": p.kind, "digest": p.digest, "document": p.document.model_dump(mode="json")} for p in found]
+                [
+                    {
+                        "kind": p.kind,
+                        "digest": p.digest,
+                        "problem": None if p.problem is None else {"code": p.problem.code, "detail": str(p.problem)},
+                        "document": p.document.model_dump(mode="json"),
+                    }
+                    for p in found
+                ]
             )
             return
         for proposal in found:
-            typer.echo(f"{proposal.kind} {proposal.digest}: recomputed here and found to hold")
+            holds = (
+                "recomputed here and found to hold" if proposal.problem is None else f"DO NOT SIGN: {proposal.problem}"
+            )
+            typer.echo(f"{proposal.kind} {proposal.digest}: {holds}")
 
 
 @custodian_app.command("endorse")

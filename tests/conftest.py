@@ -37,18 +37,41 @@ class Flagged:
     headers: list[FlagHeader]
 
 
+@pytest.fixture(scope="session")
+def finished_template(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Digest]:
+    """A force that has run a plan, to be copied and not used."""
+    made = World.create(tmp_path_factory.mktemp("finished") / "world")
+    plan = made.approve()
+    made.run(plan)
+    return made, plan
+
+
+@pytest.fixture(scope="session")
+def flagged_template(
+    tmp_path_factory: pytest.TempPathFactory, finished_template: tuple[World, Digest]
+) -> tuple[World, Digest, Digest, list[FlagHeader]]:
+    """A force with flags, to be copied and not used."""
+    template, plan = finished_template
+    made = World.create(tmp_path_factory.mktemp("flagged") / "world")
+    made.become(template)
+    policy = made.approve_policy(plan)
+    headers = made.raise_flags(policy)
+    for number in (1, 2, 3):
+        made.custodian(number).collect_shares()
+    return made, plan, policy, headers
+
+
 @pytest.fixture
-def finished(world: World, plan: Digest) -> Digest:
+def finished(world: World, finished_template: tuple[World, Digest]) -> Digest:
     """A plan of ``world`` that has run to its end."""
-    world.run(plan)
+    template, plan = finished_template
+    world.become(template)
     return plan
 
 
 @pytest.fixture
-def flagged(world: World, finished: Digest) -> Flagged:
+def flagged(world: World, flagged_template: tuple[World, Digest, Digest, list[FlagHeader]]) -> Flagged:
     """Flags of ``world``, raised and dealt."""
-    policy = world.approve_policy(finished)
-    headers = world.raise_flags(policy)
-    for number in (1, 2, 3):
-        world.custodian(number).collect_shares()
-    return Flagged(world, finished, policy, headers)
+    template, plan, policy, headers = flagged_template
+    world.become(template)
+    return Flagged(world, plan, policy, list(headers))

@@ -206,7 +206,9 @@ def vector_rows(plan: TrainingPlan, columns: Columns, request: ReleaseRequest, r
     for k, (where, w) in enumerate(zip(columns.heads, weights, strict=True)):
         edges = bin_edges(plan, float(inputs["center"][k]), float(inputs["spread"][k]))
         place = (x[:, list(where)] @ w)[:, None] >= edges
-        cells[np.arange(x.shape[0]), k, y[:, k].astype(int), place.sum(axis=1)] = 1
+        rule = columns.eligible[k]
+        counted = np.arange(x.shape[0]) if rule is None else np.flatnonzero(x[:, rule] >= 1)
+        cells[counted, k, y[counted, k].astype(int), place.sum(axis=1)[counted]] = 1
     return cells.reshape(x.shape[0], -1)
 
 

@@ -46,10 +46,9 @@ def candidates(
     features = {name: cohort.rows[:, place] for place, name in enumerate(columns.names)}
     for rule in policy.rules:
         place = plan.categories.index(rule.category)
-        head = catalogue.head(rule.category)
         eligible = np.ones(cohort.rows.shape[0], dtype=bool)
-        if head.eligible is not None:
-            eligible = features[head.eligible] >= 1.0
+        if (rule_column := columns.eligible[place]) is not None:
+            eligible = cohort.rows[:, rule_column] >= 1.0
         card = model.scorecard(rule.category)
         scores, parts = contributions(card, features)
         above = np.nonzero(eligible & (scores >= rule.threshold))[0]

@@ -54,7 +54,7 @@ def gradient(
 def evaluation(
     plan: TrainingPlan, columns: Columns, inputs: Inputs, rows: Float64Array, labels: Float64Array
 ) -> Iterator[Float64Array]:
-    """Yield, per head, a one in the cell (label, bin of the score): one cell a head, so at most sqrt(K) in L2."""
+    """Yield, per head, a one in the cell (label, bin of the score) of each eligible person: at most sqrt(K) in L2."""
     weights = columns.split(inputs["weights"])
     bins = plan.histogram.bins
     for start in range(0, rows.shape[0], BLOCK_ROWS):
@@ -64,7 +64,9 @@ def evaluation(
             scores = rows[part][:, list(where)] @ weights[head]
             edges = bin_edges(plan, float(inputs["center"][head]), float(inputs["spread"][head]))
             places = np.searchsorted(edges, scores, side="right")
-            cells[np.arange(scores.size), head, labels[part][:, head].astype(int), places] = 1.0
+            rule = columns.eligible[head]
+            counted = np.arange(scores.size) if rule is None else np.nonzero(rows[part][:, rule] >= 1.0)[0]
+            cells[counted, head, labels[part][counted, head].astype(int), places[counted]] = 1.0
         yield cells.reshape(cells.shape[0], -1)
 
 

@@ -15,13 +15,15 @@ from protocol.rpc.server import caller_of
 from protocol.rpc.v1 import federation_pb2, federation_pb2_grpc
 
 IDLE_SECONDS = 1.0
+PROTOCOL_VERSION = 1
 
 
 class FederationService(federation_pb2_grpc.FederationServicer):
     """One stream per borough; a new stream ends the borough's earlier one."""
 
-    def __init__(self, mailbox: Mailbox, roster: Callable[[], Roster]) -> None:
+    def __init__(self, mailbox: Mailbox, roster: Callable[[], Roster], report: Callable[[str, str], None]) -> None:
         self._mailbox = mailbox
+        self._report = report
         self._roster = roster
         self._current: dict[PartyId, threading.Event] = {}
         self._lock = threading.Lock()
@@ -60,6 +62,9 @@ class FederationService(federation_pb2_grpc.FederationServicer):
     def _read(self, frames: Iterator[federation_pb2.BoroughFrame], borough: PartyId, ended: threading.Event) -> None:
         try:
             for frame in frames:
+                if frame.WhichOneof("frame") == "hello" and frame.hello.protocol_version != PROTOCOL_VERSION:
+                    self._report("stream.version", f"borough {borough} speaks version {frame.hello.protocol_version}")
+                    return
                 if frame.WhichOneof("frame") == "reply":
                     self._mailbox.store_reply(frame.reply.message_id, borough, frame.reply.message)
         except grpc.RpcError:

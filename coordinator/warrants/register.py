@@ -6,13 +6,13 @@ needs the bodies: who is who, that the digests meet, that a conflict does not de
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from coordinator.log.appender import AlsoWrite, Appender
 from coordinator.store.cases import CaseStore, StoredFlag
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
-from protocol.documents.flags import SealedFlag
+from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.roster import Party
 from protocol.errors import (
     ConflictOfInterest,
@@ -89,9 +89,22 @@ class Register:
         custodians = tuple(party.id for party in public.roster.deciding_custodians(borough.id))
         if (header.custodians, header.threshold) != (custodians, public.roster.approval_threshold):
             raise EnvelopeInvalid("the shares are not dealt to the roster's unconflicted custodians")
-        if not policy.valid_from <= self._appender.now() < policy.valid_until:
-            raise Expired("the policy is outside its validity")
+        self._check_bounds(sealed, policy)
         return sealed
+
+    def _check_bounds(self, sealed: SealedFlag, policy: FlagPolicy) -> None:
+        """Return if the header says no more, and is kept no longer, than the policy and the roster allow."""
+        public, header, now = self._appender.history.public, sealed.header, self._appender.now()
+        if not policy.valid_from <= now < policy.valid_until:
+            raise Expired("the policy is outside its validity")
+        if (header.roster_version, header.epoch) != (public.roster.version, public.roster.epoch):
+            raise DigestMismatch("the header names another roster version or epoch")
+        latest = min(policy.valid_until + timedelta(days=policy.retention_days), public.roster.epoch_until)
+        if header.retain_until > latest:
+            raise DigestMismatch("field retain_until: longer than the policy or the epoch allows")
+        features = public.plan(policy.plan).catalogue.head(header.category).features
+        if len(header.reasons) > policy.max_reasons or not set(header.reasons) <= set(features):
+            raise DigestMismatch("field reasons: more than the policy allows, or not features of the category")
 
     def _check_caps(self, borough: Party, fresh: list[SealedFlag]) -> None:
         for digest in {one.header.policy for one in fresh}:
@@ -169,7 +182,7 @@ class Register:
     def open(self, investigator: Party, envelope: Envelope) -> tuple[int, StoredFlag]:
         """Log an opening and return its index and the flag whose ciphertext may now leave.
 
-        Asked again after a lost answer it returns the same; a warrant that ended meanwhile gives nothing.
+        Asked again after a lost answer it returns the logged opening; a warrant that ended meanwhile gives nothing.
         Raises: RoleForbidden, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, DigestMismatch.
         """
         roster = self._appender.history.public.roster
@@ -192,9 +205,13 @@ class Register:
         }
         if len(approvals) < roster.approval_threshold or not set(opening.approvals) <= set(approvals.values()):
             raise QuorumNotMet(f"{len(approvals)} of {roster.approval_threshold} custodians approved")
+        if self._appender.now() >= Envelope.decode(flag.envelope).document(SealedFlag).header.retain_until:
+            raise Expired("the flag is past its retention")
         for case in self._store.case_documents():
-            if case.kind == "opening" and case.envelope == envelope.encode():
-                return case.index, flag
+            if case.kind == "opening":
+                earlier = Envelope.decode(case.envelope).document(Opening)
+                if (earlier.warrant, earlier.flag_id) == (opening.warrant, opening.flag_id):
+                    return case.index, flag
         return self._appender.append("opening", envelope), flag
 
 

@@ -22,6 +22,7 @@ from protocol.errors import (
     EnvelopeInvalid,
     Expired,
     NotLogged,
+    ProtocolError,
     WarrantExpired,
     WarrantWithdrawn,
 )
@@ -39,11 +40,13 @@ PROPOSABLE: dict[str, type[Document]] = {"plan": TrainingPlan, "policy": FlagPol
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A document that waits for this custodian and whose every number was recomputed here."""
+    """A document that waits for this custodian, every number of it recomputed here."""
 
     kind: str
     digest: Digest
     document: TrainingPlan | FlagPolicy
+    problem: ProtocolError | None
+    """What does not follow, if anything: such a document cannot be endorsed at this desk."""
 
 
 class CustodianDesk:
@@ -65,10 +68,10 @@ class CustodianDesk:
     # --- plans and policies -------------------------------------------------------------------------------------
 
     def proposals(self) -> list[Proposal]:
-        """Return the proposals that wait, each signed by the coordinator and recomputed from the log.
+        """Return the plans and policies that wait, each signed by the coordinator and recomputed from the log.
 
         For a plan: noise, sensitivities, statements, budget. For a policy: the model and the thresholds, from the
-        published sums. Raises: the error of the first thing that does not follow; nothing was signed.
+        published sums. Raises: UnknownSigner, BadSignature, MalformedDocument for one that the coordinator did not sign.
         """
         self._connection.reader.sync()
         public, today = self._connection.reader.public, self._clock.now().date()
@@ -77,20 +80,26 @@ class CustodianDesk:
         found = []
         for shown in answer.proposals:
             if shown.kind not in PROPOSABLE:
-                raise DigestMismatch(f"a {shown.kind} is not proposed to custodians")
+                # A catalogue on its way into the log: the plan that names it is what custodians sign.
+                continue
             document, _ = verify_signed_by_role(
                 Envelope.decode(shown.envelope), PROPOSABLE[shown.kind], public.roster, "coordinator"
             )
-            if isinstance(document, TrainingPlan):
-                public.check_new_plan(document, today)
-                found.append(Proposal(shown.kind, document.digest(), document))
-            elif isinstance(document, FlagPolicy):
-                public.check_new_policy(document, today)
-                found.append(Proposal(shown.kind, document.digest(), document))
+            problem = None
+            try:
+                if isinstance(document, TrainingPlan):
+                    public.check_new_plan(document, today)
+                elif isinstance(document, FlagPolicy):
+                    public.check_new_policy(document, today)
+            except ProtocolError as error:
+                problem = error
+            found.append(Proposal(shown.kind, document.digest(), document, problem))  # type: ignore[arg-type]
         return found
 
     def endorse(self, proposal: Proposal) -> None:
-        """Sign a proposal that ``proposals`` returned. Raises: what the register refuses."""
+        """Sign a proposal that ``proposals`` returned. Raises: its problem, if it has one; what the register refuses."""
+        if proposal.problem is not None:
+            raise proposal.problem
         envelope = sign(proposal.document, self._connection.party.signing_key)
         with typed_errors():
             self._connection.register.Endorse(register_pb2.SignedDocument(envelope=envelope.encode()))

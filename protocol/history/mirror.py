@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from protocol.documents.roster import Roster
-from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged
+from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged, ProofInvalid
 from protocol.history.cases import CaseRecord
 from protocol.history.leaves import CASE, PUBLIC, skeleton_of
 from protocol.history.public import PublicRecord
@@ -108,17 +108,25 @@ class Mirror:
     def extend(self, leaves: Sequence[Leaf], signed: SignedCheckpoint) -> None:
         """Accept the leaves that follow the present ones, up to a signed checkpoint.
 
-        Raises: ForkDetected, CheckpointInvalid, or the error of the rule that a leaf breaks. After ForkDetected
+        Raises: ForkDetected, CheckpointInvalid, ProofInvalid, or the error of the rule that a leaf breaks. After ForkDetected
             ``evidence`` holds both checkpoints and the mirror accepts nothing more.
         """
         if self.evidence is not None:
             raise ForkDetected("this party has stopped on an earlier fork")
+        before, target = self.checkpoint, signed.checkpoint
+        if before is not None and target.size <= self.size:
+            verify_checkpoint(signed, self.history.public.roster)
+            if self.history.tree.root(target.size) != target.root:
+                self._stop(before, signed)
+            if target.size < self.size:
+                raise CheckpointInvalid(f"the checkpoint is of size {target.size}, this party has seen {self.size}")
+            return
         for leaf in leaves:
             self.history.apply(leaf)
         verify_checkpoint(signed, self.history.public.roster)
-        target = signed.checkpoint
         if target.size != self.size or self.history.tree.root() != target.root:
-            self._stop(self.checkpoint or signed, signed)
+            # Not yet proof of a fork: the leaves may be wrong. Read anew from the start, what was remembered decides.
+            raise ProofInvalid("the leaves do not add up to the checkpoint")
         earlier = self._remembered
         if earlier is not None:
             size = earlier.checkpoint.size

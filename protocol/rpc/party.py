@@ -1,6 +1,6 @@
 """What every party has: an id, a state directory, a signing key, TLS files, and the roster it trusts.
 
-Settings come from a TOML file; environment variables (``CUSTODES_`` prefix of the party, ``__`` nests) override it.
+Settings come from a TOML file; environment variables override it (``BOROUGH_NODE_``, ``COORDINATOR_``, ``OVERSIGHT_``).
 Relative paths are relative to the file.
 """
 
@@ -94,7 +94,7 @@ class Party:
         """Return the party of these settings.
 
         Raises: ConfigurationError if a file is missing or the roster is not the configured one, does not name this
-            party in its role, or names another signing key for it.
+            party in its role, or names another signing key for it; QuorumNotMet if its custodians did not sign it.
         """
         key = SigningKey(_hex_file(settings.signing_key))
         envelope = Envelope.decode(_bytes_file(settings.roster))

@@ -22,6 +22,8 @@ class Columns:
     names: tuple[str, ...]
     heads: tuple[tuple[int, ...], ...]
     """Per head the column positions it may use; 0, the intercept, always first."""
+    eligible: tuple[int | None, ...]
+    """Per head the 0/1 column that says who can be flagged; None: everybody."""
 
     @property
     def width(self) -> int:
@@ -64,4 +66,5 @@ def columns_of(plan: TrainingPlan, catalogue: FeatureCatalogue) -> Columns:
     names = (INTERCEPT, *(feature.name for feature in catalogue.features if feature.name in used))
     position = {name: place for place, name in enumerate(names)}
     heads = tuple((0, *sorted(position[name] for name in known[category].features)) for category in plan.categories)
-    return Columns(names, heads)
+    rules = [known[category].eligible for category in plan.categories]
+    return Columns(names, heads, tuple(None if rule is None else position[rule] for rule in rules))

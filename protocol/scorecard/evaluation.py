@@ -14,7 +14,7 @@ from protocol.scorecard.descent import Published
 
 Z95 = 1.959963984540054
 MODEL_ERROR = 0.3
-"""How far the smooth tail may be off, as a share of its value; measured on both sample tables (docs/spec/training.md)."""
+"""How far the smooth tail may be off, as a share of its value: a judgement; docs/measurements.md has what it leads to."""
 
 
 @dataclass(frozen=True, slots=True)

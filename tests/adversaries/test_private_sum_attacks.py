@@ -244,18 +244,19 @@ def test_unapproved_plan_moves_neither_borough_nor_unmasker(world, plan):
 
 
 def test_plan_over_the_budget_is_refused_by_the_log_and_by_the_custodians(tmp_path):
-    world = World.create(tmp_path / "poor", budget=1.0)
+    world = World.create(tmp_path / "poor", budget=0.7)
     plan = world.draft()
     with pytest.raises(BudgetExceeded):
         world.log("plan", plan, *world.custodian_ids)
     world.proposals.propose("plan", world.signed(plan, "coordinator"))
+    shown = world.custodian(1).proposals()
     with pytest.raises(BudgetExceeded):
-        world.custodian(1).proposals()
+        world.custodian(1).endorse(shown[0])
     world.close()
 
 
 def test_plans_that_fit_one_by_one_do_not_fit_together(tmp_path):
-    world = World.create(tmp_path / "tight", budget=3.0)
+    world = World.create(tmp_path / "tight", budget=1.0)
     world.approve()
     with pytest.raises(BudgetExceeded):
         world.approve()
@@ -263,7 +264,7 @@ def test_plans_that_fit_one_by_one_do_not_fit_together(tmp_path):
 
 
 def test_budget_returns_after_365_days(tmp_path):
-    world = World.create(tmp_path / "tight", budget=3.0)
+    world = World.create(tmp_path / "tight", budget=1.0)
     world.approve()
     world.clock.advance(timedelta(days=364))
     with pytest.raises(BudgetExceeded):
@@ -433,8 +434,9 @@ def test_custodian_refuses_a_policy_whose_model_does_not_follow_from_the_sums(wo
     policy = draft_policy(CHOICES, record=world.record(finished), roster=world.roster, now=world.clock.now())
     crafted = policy.model_copy(update={"model": "0" * 64})
     world.proposals.propose("policy", world.signed(crafted, "coordinator"))
+    shown = world.custodian(1).proposals()
     with pytest.raises(ModelMismatch):
-        world.custodian(1).proposals()
+        world.custodian(1).endorse(shown[0])
 
 
 def test_log_refuses_a_release_whose_inputs_do_not_follow(world, plan):

@@ -22,11 +22,18 @@ RELEASES = STEPS + 2
 PATIENCE_SECONDS = 200.0
 # Each party's own command line: the whole one would import torch and Flower into every witness.
 COMMANDS = {
-    "coordinator": "from coordinator.cli import app",
-    "unmasker": "from oversight.cli import unmasker_app as app",
-    "witness": "from oversight.cli import witness_app as app",
-    "borough": "from borough_node.cli import app",
+    "coordinator": "coordinator.cli.app",
+    "unmasker": "oversight.cli.unmasker_app",
+    "witness": "oversight.cli.witness_app",
+    "borough": "borough_node.cli.app",
 }
+PROGRAM = """
+import importlib, sys, typer
+module, _, name = sys.argv.pop(1).rpartition(".")
+app = typer.Typer()
+app.add_typer(getattr(importlib.import_module(module), name), name="party")
+app()
+"""
 VICTIMS = ("borough-01", "unmasker", "witness-1", "coordinator", "borough-03", "witness-2", "unmasker", "coordinator")
 
 
@@ -41,10 +48,10 @@ class Processes:
             self._start(name)
 
     def _start(self, party: str) -> None:
-        code = f"{COMMANDS[party.split('-')[0]]}; app()"
+        command = COMMANDS[party.split("-")[0]]
         with (self._made.layout.folder(party) / "process.log").open("ab") as log:
             self._running[party] = subprocess.Popen(
-                [sys.executable, "-c", code, "run", str(self._made.layout.settings(party))],
+                [sys.executable, "-c", PROGRAM, command, "party", "run", str(self._made.layout.settings(party))],
                 stdout=log,
                 stderr=log,
                 env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protocol/rpc/v1/federation.proto\x12\x0f\x63ustodes.rpc.v1\"i\n\x0c\x42oroughFrame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.custodes.rpc.v1.HelloH\x00\x12\'\n\x05reply\x18\x02 \x01(\x0b\x32\x16.custodes.rpc.v1.ReplyH\x00\x42\x07\n\x05\x66rame\"!\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\",\n\x05Reply\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"\x80\x01\n\x10\x43oordinatorFrame\x12-\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x19.custodes.rpc.v1.DeliveryH\x00\x12\x34\n\x0creply_stored\x18\x02 \x01(\x0b\x32\x1c.custodes.rpc.v1.ReplyStoredH\x00\x42\x07\n\x05\x66rame\"/\n\x08\x44\x65livery\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"!\n\x0bReplyStored\x12\x12\n\nmessage_id\x18\x01 \x01(\t2]\n\nFederation\x12O\n\x07\x43onnect\x12\x1d.custodes.rpc.v1.BoroughFrame\x1a!.custodes.rpc.v1.CoordinatorFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protocol/rpc/v1/federation.proto\x12\x0f\x63ustodes.rpc.v1\"i\n\x0c\x42oroughFrame\x12\'\n\x05hello\x18\x01 \x01(\x0b\x32\x16.custodes.rpc.v1.HelloH\x00\x12\'\n\x05reply\x18\x02 \x01(\x0b\x32\x16.custodes.rpc.v1.ReplyH\x00\x42\x07\n\x05\x66rame\"!\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\",\n\x05Reply\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"J\n\x10\x43oordinatorFrame\x12-\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x19.custodes.rpc.v1.DeliveryH\x00\x42\x07\n\x05\x66rame\"/\n\x08\x44\x65livery\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x32]\n\nFederation\x12O\n\x07\x43onnect\x12\x1d.custodes.rpc.v1.BoroughFrame\x1a!.custodes.rpc.v1.CoordinatorFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_end=193
   _globals['_REPLY']._serialized_start=195
   _globals['_REPLY']._serialized_end=239
-  _globals['_COORDINATORFRAME']._serialized_start=242
-  _globals['_COORDINATORFRAME']._serialized_end=370
-  _globals['_DELIVERY']._serialized_start=372
-  _globals['_DELIVERY']._serialized_end=419
-  _globals['_REPLYSTORED']._serialized_start=421
-  _globals['_REPLYSTORED']._serialized_end=454
-  _globals['_FEDERATION']._serialized_start=456
-  _globals['_FEDERATION']._serialized_end=549
+  _globals['_COORDINATORFRAME']._serialized_start=241
+  _globals['_COORDINATORFRAME']._serialized_end=315
+  _globals['_DELIVERY']._serialized_start=317
+  _globals['_DELIVERY']._serialized_end=364
+  _globals['_FEDERATION']._serialized_start=366
+  _globals['_FEDERATION']._serialized_end=459
 # @@protoc_insertion_point(module_scope)

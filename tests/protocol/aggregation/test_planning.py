@@ -111,7 +111,10 @@ WRONG = [
     ({"valid_until": START}, "field valid_until"),
     (with_privacy(epsilon=0.5), r"releases\.0\.sigma: too little noise"),
     (with_privacy(delta=1e-9), r"releases\.0\.sigma: too little noise"),
-    (with_privacy(shares=PRIVACY.shares.model_copy(update={"gradients": 0.6, "evaluation": 0.28})), r"releases\.1\.sigma"),
+    (
+        with_privacy(shares=PRIVACY.shares.model_copy(update={"gradients": 0.6, "evaluation": 0.28})),
+        r"releases\.1\.sigma",
+    ),
     (with_privacy(colluding=2), "field statements"),
     (with_release(0, function="gradient"), r"field releases\.0:"),
     (with_release(1, index=2), r"field releases\.1:"),

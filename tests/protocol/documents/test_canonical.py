@@ -88,7 +88,9 @@ def test_numbers_are_written_as_in_appendix_b(bits, text):
     assert canonical_bytes(struct.unpack(">d", bytes.fromhex(bits))[0]) == text.encode()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 2**53, -(2**53), b"bytes", "\ud800", {1: 2}])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), float("-inf"), 2**53, -(2**53), b"bytes", "\ud800", {1: 2}]
+)
 def test_what_json_cannot_carry_exactly_is_refused(value):
     with pytest.raises(MalformedDocument):
         canonical_bytes(value)
@@ -125,9 +127,10 @@ def test_bytes_in_any_other_form_are_refused(content):
 def test_deep_nesting_is_refused_or_read_and_never_anything_else(depth):
     content = b"[" * depth + b"]" * depth
     try:
-        assert canonical_bytes(parse_canonical(content)) == content
+        read = canonical_bytes(parse_canonical(content))
     except MalformedDocument as error:
-        assert "nested" in error.detail or "RecursionError" in error.detail
+        read = error.detail.encode()
+    assert read == content or b"nested" in read or b"RecursionError" in read
 
 
 def test_a_value_nested_too_deeply_to_write_is_refused():

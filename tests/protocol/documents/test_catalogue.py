@@ -19,7 +19,10 @@ TWO = feature("senior_grade", Bounded(kind="bounded", low=0.0, high=1.0))
     [
         ({"features": (ONE, ONE)}, "must be unique"),
         ({"heads": (CATALOGUE.heads[0], CATALOGUE.heads[0])}, "must be unique"),
-        ({"heads": (head("attendance", "y", ("entries_amended", "entries_amended"), prior=0.1),)}, "names a feature twice"),
+        (
+            {"heads": (head("attendance", "y", ("entries_amended", "entries_amended"), prior=0.1),)},
+            "names a feature twice",
+        ),
         ({"heads": (head("attendance", "y", ("no_such_column",), prior=0.1),)}, "unknown feature no_such_column"),
         ({"heads": (head("attendance", "senior_grade", ("entries_amended",), prior=0.1),)}, "a feature as its label"),
         (

@@ -92,7 +92,9 @@ def test_whitening_and_clips_follow_the_written_formula_under_noise():
         values, vectors = np.linalg.eigh(moment[np.ix_(head, head)])
         positive = vectors @ np.diag(np.maximum(values, 0)) @ vectors.T
         np.testing.assert_allclose(np.linalg.inv(matrix @ matrix), positive + ridge * np.eye(len(head)), atol=1e-9)
-        assert clip == pytest.approx(DESCENT.clip_factor * np.sqrt((np.maximum(values, 0) / (np.maximum(values, 0) + ridge)).sum()))
+        assert clip == pytest.approx(
+            DESCENT.clip_factor * np.sqrt((np.maximum(values, 0) / (np.maximum(values, 0) + ridge)).sum())
+        )
 
 
 def test_a_noised_second_moment_that_is_not_positive_still_whitens():

@@ -68,7 +68,7 @@ def test_noise_widens_the_interval():
 
 @pytest.mark.parametrize(
     ("negatives", "positives", "sigma"),
-    [(100.0, 1.0, 1.0), (100.0, 0.0, 0.0), (100.0, -1.0, 0.1), (0.0, 10.0, 0.01), (-1.0, 10.0, 0.01)],
+    [(100.0, 1.0, 5.0), (100.0, 0.0, 0.0), (100.0, -1.0, 0.1), (0.0, 10.0, 0.01), (-1.0, 10.0, 0.01)],
 )
 def test_no_estimate_is_given_where_noise_hides_the_positives(negatives, positives, sigma):
     size = EDGES.size + 1
@@ -95,7 +95,9 @@ def test_without_noise_the_threshold_leaves_exactly_the_capacity(capacity):
 
 def test_a_higher_capacity_never_raises_the_threshold():
     random = np.random.default_rng(4)
-    head = histogram(cells(random, 2_000, 0.0) + random.normal(scale=8, size=32), random.normal(scale=8, size=32), sigma=8)
+    head = histogram(
+        cells(random, 2_000, 0.0) + random.normal(scale=8, size=32), random.normal(scale=8, size=32), sigma=8
+    )
     thresholds = [threshold_for(head, capacity=capacity) for capacity in range(1, 1_500, 7)]
     assert (np.diff(thresholds) <= 1e-12).all()
 
@@ -115,9 +117,11 @@ def test_on_generated_people_about_the_capacity_is_flagged():
     heads = evaluate(record.plan, record.published[-1])
     weights = np.split(record.published[-1].inputs["weights"], [4])
     rows = [force.rows(name, record.plan, record.plan.releases[-1]).matrix for name in force.boroughs]
-    matrix = np.concatenate(rows)
+    matrix, names = np.concatenate(rows), force.columns(record.plan).names
     for head, where, values in zip(heads, force.columns(record.plan).heads, weights, strict=True):
-        scores = matrix[:, list(where)] @ values
+        rule = force.catalogue.head(head.category).eligible
+        eligible = np.ones(len(matrix), bool) if rule is None else matrix[:, names.index(rule)] >= 1
+        scores = matrix[eligible][:, list(where)] @ values
         counts = head.negatives + head.positives
         np.testing.assert_allclose(counts.sum(), len(scores), atol=0.01)
         found = np.bincount(np.searchsorted(head.edges, scores, side="right"), minlength=HISTOGRAM.bins)

@@ -26,7 +26,9 @@ def test_a_quorum_that_is_not_met_names_who_is_missing():
         result.require()
 
 
-@pytest.mark.parametrize("signers", [(), ("borough-1", "borough-2", "issuer"), ("witness-1", "coordinator", "unmasker")])
+@pytest.mark.parametrize(
+    "signers", [(), ("borough-1", "borough-2", "issuer"), ("witness-1", "coordinator", "unmasker")]
+)
 def test_signatures_of_other_roles_do_not_count(signers):
     assert custodian_quorum(FORCE.sign(CLOSURE, *signers), FORCE.roster).approved == ()
 
