@@ -39,7 +39,7 @@ def gradient_sum(force: Federation, plan, columns, inputs, rows) -> np.ndarray:
 
 
 def test_the_predicted_covariance_is_that_of_reruns_with_fresh_noise(quiet):
-    # No clipping, next to no ridge, small steps and much momentum, so that the way from the first gradient to the last weights
+    # No clipping, next to no ridge, small steps, much momentum: the way from the first gradient to the last weights
     # matters. The sd of a variance over 3000 reruns is 2.6 %; the rest of the tolerance is the Hessian at the prior.
     # A false alarm at 15 % is a 5 sd event: below 1e-6 for each of 7 variances.
     force = quiet
