@@ -24,13 +24,11 @@ ALLOWED = {
     # The node's app only sets how many threads torch may use.
     "torch": {"borough_node.training", "borough_node.app"},
     "opacus": {"borough_node.training"},
-    # The appender writes a leaf and what goes with it in one transaction of the store.
     "sqlalchemy": {
         # How every party opens its SQLite file so that a committed row survives a power cut.
         "protocol.durable",
         "borough_node.ledger",
         "coordinator.store",
-        "coordinator.log.appender",
         "oversight.unmasker.store",
     },
     "duckdb": {"borough_node.sources"},

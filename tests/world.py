@@ -5,6 +5,7 @@ Tests reach into it freely: they are the attackers. Names of people are syntheti
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -88,9 +89,7 @@ CATALOGUE = FeatureCatalogue(
     version=1,
     features=(feature("alpha"), feature("beta"), feature("gamma"), feature("senior", bounded=True), feature("unused")),
     heads=(
-        Head(
-            category="first", title="First", label="y_first", features=("alpha", "beta"), prior=0.1, eligible=None
-        ),
+        Head(category="first", title="First", label="y_first", features=("alpha", "beta"), prior=0.1, eligible=None),
         Head(
             category="second",
             title="Second",
@@ -379,7 +378,9 @@ class World:
     def unmasker_client(self) -> UnmaskerClient:
         """Return the unmasker as the coordinator calls it."""
         return UnmaskerClient(
-            commit=lambda request, texts: self.unmasker.commit(request, [Envelope.decode(text) for text in texts]).encode(),
+            commit=lambda request, texts: self.unmasker.commit(
+                request, [Envelope.decode(text) for text in texts]
+            ).encode(),
             reveal=lambda plan, index: self.unmasker.reveal(plan, index),
             close=lambda plan: self.unmasker.close_plan(plan).encode(),
         )
@@ -416,15 +417,15 @@ class World:
             seen.append((request, tag_seed))
             raise Stop
 
-        try:
+        with contextlib.suppress(Stop):
             self.run(plan, ask)
-        except Stop:
-            pass
         return seen[0]
 
     # --- flags and cases --------------------------------------------------------------------------------------------
 
-    def approve_policy(self, plan: Digest, change: Callable[[FlagPolicy], FlagPolicy] = lambda policy: policy) -> Digest:
+    def approve_policy(
+        self, plan: Digest, change: Callable[[FlagPolicy], FlagPolicy] = lambda policy: policy
+    ) -> Digest:
         """Log a policy for a finished plan and return its digest."""
         policy = draft_policy(CHOICES, record=self.record(plan), roster=self.roster, now=self.clock.now())
         self.log("policy", change(policy), *self.custodian_ids[:2])

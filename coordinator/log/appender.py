@@ -7,22 +7,20 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from coordinator.store.database import Database, checkpoints, leaves
+from coordinator.store.database import Database
+from coordinator.store.leaves import LeafStore, Transaction
 from protocol.clock import Clock
 from protocol.documents.canonical import canonical_bytes
 from protocol.errors import StorageError
 from protocol.history.leaves import leaf_for
 from protocol.history.mirror import History, log_origin
 from protocol.ids import Digest
-from protocol.log.leaf import Leaf
 from protocol.log.note import Checkpoint, SignedCheckpoint, sign_checkpoint
 from protocol.log.tiles import bundles_for, tiles_for
 from protocol.signing.dsse import Envelope
 from protocol.signing.keys import SigningKey
 
-AlsoWrite = Callable[[sa.Connection, int], None]
+AlsoWrite = Callable[[Transaction, int], None]
 """Writes what belongs to a leaf in the leaf's own transaction; gets the leaf's index."""
 
 
@@ -32,12 +30,17 @@ class Appender:
     def __init__(self, database: Database, *, genesis: Digest, clock: Clock) -> None:
         """Replay the stored leaves. Raises: the error of the first rule that a stored leaf breaks."""
         self._database = database
+        self._store = LeafStore(database)
+        self._genesis = genesis
         self._clock = clock
         self._lock = threading.RLock()
-        self.history = History(genesis=genesis)
-        with database.transaction() as connection:
-            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
-                self.history.apply(Leaf(row.skeleton, row.body_hash))
+        self.history = self._replayed()
+
+    def _replayed(self) -> History:
+        history = History(genesis=self._genesis)
+        for leaf in self._store.all():
+            history.apply(leaf)
+        return history
 
     def append(self, kind: str, envelope: Envelope, *, also: AlsoWrite | None = None) -> int:
         """Log a signed document and return its index.
@@ -57,35 +60,22 @@ class Appender:
             finally:
                 self._recover_if_ahead(before)
 
-    def _append(self, connection: sa.Connection, kind: str, envelope: Envelope, also: AlsoWrite | None) -> int:
+    def _append(self, connection: Transaction, kind: str, envelope: Envelope, also: AlsoWrite | None) -> int:
         logged = leaf_for(kind, envelope, now=self._clock.now())
         index = self.history.apply(logged.leaf)
-        connection.execute(
-            sa.insert(leaves).values(
-                index=index,
-                kind=kind,
-                skeleton=logged.leaf.skeleton_bytes,
-                body_hash=logged.leaf.body_hash,
-                salt=logged.salt,
-                body=logged.body,
-            )
-        )
+        self._store.insert(connection, index, kind, logged)
         if also is not None:
             also(connection, index)
         return index
 
     def _recover_if_ahead(self, before: int) -> None:
-        """Rebuild the history from the database if a transaction was rolled back after leaves were applied."""
-        with self._database.transaction() as connection:
-            stored = connection.execute(sa.select(sa.func.count()).select_from(leaves)).scalar_one()
-            if stored == self.history.tree.size:
-                return
-            if stored != before:
-                raise StorageError(f"the database holds {stored} leaves, expected {before}")
-            history = History(genesis=self.history.public.genesis)
-            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
-                history.apply(Leaf(row.skeleton, row.body_hash))
-            self.history = history
+        """Replay the database if a transaction was rolled back after leaves were applied."""
+        stored = self._store.count()
+        if stored == self.history.tree.size:
+            return
+        if stored != before:
+            raise StorageError(f"the database holds {stored} leaves, expected {before}")
+        self.history = self._replayed()
 
     def checkpoint(self, key: SigningKey) -> SignedCheckpoint:
         """Return a fresh checkpoint over all leaves, signed by the log and not yet by witnesses."""
@@ -100,20 +90,11 @@ class Appender:
 
     def latest(self) -> SignedCheckpoint | None:
         """Return the last witnessed checkpoint."""
-        with self._database.transaction() as connection:
-            note = connection.execute(
-                sa.select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
-            ).scalar_one_or_none()
-        return None if note is None else SignedCheckpoint.decode(note)
+        return self._store.latest_checkpoint()
 
     def store_checkpoint(self, signed: SignedCheckpoint) -> None:
         """Store a witnessed checkpoint."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                sa.dialects.sqlite.insert(checkpoints)
-                .values(size=signed.checkpoint.size, note=signed.encode())
-                .on_conflict_do_update(index_elements=["size"], set_={"note": signed.encode()})
-            )
+        self._store.store_checkpoint(signed)
 
 
 def write_static(directory: Path, history: History, signed: SignedCheckpoint) -> None:

@@ -39,9 +39,11 @@ class FlagPolicy(Document):
     valid_until: Instant
 
     @model_validator(mode="after")
-    def _one_rule_a_category(self) -> Self:
+    def _rules_and_times_are_sane(self) -> Self:
         if len({rule.category for rule in self.rules}) != len(self.rules):
             raise ValueError("a category has one rule")
+        if self.valid_from >= self.valid_until:
+            raise ValueError("valid_until must be after valid_from")
         return self
 
 

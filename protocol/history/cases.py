@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from protocol.documents.roster import Roster
-from protocol.errors import AlreadyAnswered, NotLogged, QuorumNotMet, UnknownSigner, WarrantExpired, WarrantWithdrawn
+from protocol.errors import (
+    AlreadyAnswered,
+    FlagCapReached,
+    NotLogged,
+    QuorumNotMet,
+    UnknownSigner,
+    WarrantExpired,
+    WarrantWithdrawn,
+)
 from protocol.ids import Digest, Role
 from protocol.log.leaf import Skeleton
 from protocol.signing.keys import key_id
@@ -24,6 +34,8 @@ SIGNER_ROLE: dict[str, Role] = {
 class WarrantRecord:
     """A warrant as the public sees it: a commitment, its validity, and who decided how often."""
 
+    issuer: Digest
+    """Key id of who issued it, and who alone may withdraw it."""
     valid_from: str
     valid_until: str
     withdrawn: bool = False
@@ -39,11 +51,22 @@ class CaseRecord:
         self.flags: dict[Digest, Digest] = {}
         """Subject (commitment to a header) to key id of the borough."""
         self.warrants: dict[Digest, WarrantRecord] = {}
+        self._raised: Counter[tuple[Digest, Digest]] = Counter()
 
-    def apply(self, skeleton: Skeleton, *, roster: Roster, rosters: tuple[Roster, ...]) -> None:
+    def apply(
+        self,
+        skeleton: Skeleton,
+        *,
+        roster: Roster,
+        rosters: tuple[Roster, ...],
+        flag_cap: Callable[[Digest], int],
+    ) -> None:
         """Add one case skeleton, if the rules allow it.
 
-        Raises: UnknownSigner, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, AlreadyAnswered.
+        Args:
+            flag_cap: How many flags one borough may raise under the plan behind a commitment; 0 without a policy.
+        Raises: UnknownSigner, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, AlreadyAnswered,
+            FlagCapReached.
         """
         role = SIGNER_ROLE[skeleton.kind]
         # A flag may have been raised under the roster before the present one; decisions count under the present one.
@@ -52,13 +75,15 @@ class CaseRecord:
         if len(skeleton.signers) != 1 or skeleton.signers[0] not in known or skeleton.belongs_to is None:
             raise UnknownSigner(f"a {skeleton.kind} needs exactly one signature by a {role} of the roster")
         if skeleton.kind == "flag":
-            self._add_flag(skeleton)
+            self._add_flag(skeleton, flag_cap(skeleton.belongs_to))
         elif skeleton.kind == "warrant":
             if skeleton.belongs_to in self.warrants:
                 raise AlreadyAnswered("the warrant is already in the log")
             if skeleton.valid_from is None or skeleton.valid_until is None:
                 raise WarrantExpired("the warrant states no validity")
-            self.warrants[skeleton.belongs_to] = WarrantRecord(skeleton.valid_from, skeleton.valid_until)
+            self.warrants[skeleton.belongs_to] = WarrantRecord(
+                skeleton.signers[0], skeleton.valid_from, skeleton.valid_until
+            )
         else:
             self._add_step(skeleton, roster)
 
@@ -68,15 +93,21 @@ class CaseRecord:
             raise NotLogged("no warrant of this commitment is in the witnessed log")
         return self.warrants[commitment]
 
-    def _add_flag(self, skeleton: Skeleton) -> None:
-        if skeleton.subject is None or skeleton.subject in self.flags:
+    def _add_flag(self, skeleton: Skeleton, cap: int) -> None:
+        if skeleton.subject is None or skeleton.subject in self.flags or skeleton.belongs_to is None:
             raise AlreadyAnswered("the flag is already in the log")
+        borough = (skeleton.signers[0], skeleton.belongs_to)
+        if self._raised[borough] >= cap:
+            raise FlagCapReached(f"a borough's flags exceed the {cap} that the logged policies allow it")
+        self._raised[borough] += 1
         self.flags[skeleton.subject] = skeleton.signers[0]
 
     def _add_step(self, skeleton: Skeleton, roster: Roster) -> None:
         assert skeleton.belongs_to is not None  # noqa: S101 - checked by the caller, for the type checker
         record = self.warrant(skeleton.belongs_to)
         if skeleton.kind == "withdrawal":
+            if skeleton.signers[0] != record.issuer:
+                raise UnknownSigner("only the issuer of a warrant withdraws it")
             record.withdrawn = True
             return
         if record.withdrawn:

@@ -82,7 +82,12 @@ class History:
         elif skeleton.kind in CASE:
             if skeleton.document is not None:
                 raise MalformedDocument(f"a {skeleton.kind} is a case document and must not be public")
-            self.cases.apply(skeleton, roster=self.public.roster, rosters=tuple(self.public.rosters))
+            self.cases.apply(
+                skeleton,
+                roster=self.public.roster,
+                rosters=tuple(self.public.rosters),
+                flag_cap=self.public.flag_cap,
+            )
         else:
             raise MalformedDocument(f"the log holds no documents of kind {skeleton.kind}")
         self.leaves.append(leaf)

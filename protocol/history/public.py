@@ -24,11 +24,13 @@ from protocol.errors import (
     DigestMismatch,
     Expired,
     ModelMismatch,
+    PlanInvalid,
     PlanNotApproved,
     ShapeMismatch,
     StateError,
     UnknownSigner,
 )
+from protocol.history.leaves import commitment
 from protocol.ids import Digest
 from protocol.scorecard.descent import Published, check_inputs, published
 from protocol.scorecard.evaluation import evaluate, threshold_for
@@ -100,6 +102,15 @@ class PublicRecord:
             raise PlanNotApproved(f"policy {digest[:16]} is not in the witnessed log")
         return self.policies[digest]
 
+    def flag_cap(self, plan_commitment: Digest) -> int:
+        """Return how many flags one borough may raise under all policies of the plan behind a commitment."""
+        return sum(
+            rule.cap_per_borough
+            for policy in self.policies.values()
+            if commitment(policy.plan) == plan_commitment
+            for rule in policy.rules
+        )
+
     def spent(self, purpose: str, *, on: date) -> float:
         """Return the rho of all plans of a purpose approved in the 365 days up to and including ``on``."""
         return math.fsum(
@@ -147,6 +158,9 @@ class PublicRecord:
         if not plan.valid_from.date() <= day <= plan.valid_until.date():
             raise Expired("field valid_from or valid_until: the plan is not valid on this day")
         if plan.digest() not in self.plans:
+            for other in self.plans.values():
+                if plan.plan_id == other.plan.plan_id or plan.unmasker_key == other.plan.unmasker_key:
+                    raise AlreadyAnswered("field plan_id or unmasker_key: another plan has it; each plan has its own")
             budget, spent, cost = self.roster.budget(plan.purpose), self.spent(plan.purpose, on=day), plan_rho(plan)
             if spent + cost > budget * (1 + 1e-12):
                 raise BudgetExceeded(
@@ -201,6 +215,8 @@ class PublicRecord:
     def _apply_closure(self, envelope: Envelope, day: date) -> None:
         closure, _ = verify_signed_by_role(envelope, Closure, self.roster, "unmasker")
         record = self.plan(closure.plan)
+        if record.closed:
+            raise AlreadyAnswered("the plan is closed already")
         if closure.unmasker_key != record.plan.unmasker_key:
             raise DigestMismatch("field unmasker_key: another key than the plan's was destroyed")
         record.closed = True
@@ -225,11 +241,15 @@ class PublicRecord:
                 raise ModelMismatch(
                     f"field rules: the threshold of {rule.category} does not follow from the evaluation"
                 )
+        if policy.scoring_cutoff < record.plan.evaluation_cutoff:
+            raise PlanInvalid("field scoring_cutoff: the model is not evaluated before the plan's evaluation cutoff")
         if not policy.valid_from.date() <= day <= policy.valid_until.date():
             raise Expired("field valid_from or valid_until: the policy is not valid on this day")
 
     def _apply_policy(self, envelope: Envelope, day: date) -> None:
         policy = envelope.document(FlagPolicy)
+        if policy.digest() in self.policies:
+            raise AlreadyAnswered("the policy is already in the log")
         self.check_new_policy(policy, day)
         _require_quorum(envelope, self.roster)
         self.policies[policy.digest()] = policy

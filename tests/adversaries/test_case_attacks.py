@@ -146,7 +146,9 @@ def test_decision_on_a_flag_that_the_warrant_does_not_name_is_refused(flagged):
         decided_at=world.clock.now(),
     )
     with pytest.raises(DigestMismatch):
-        world.register.submit(world.roster.party("custodian-1", "custodian"), "approval", world.signed(forged, "custodian-1"))
+        world.register.submit(
+            world.roster.party("custodian-1", "custodian"), "approval", world.signed(forged, "custodian-1")
+        )
 
 
 def test_share_released_under_one_warrant_does_not_open_under_another(flagged):
@@ -188,7 +190,9 @@ def test_approval_for_one_recipient_is_worthless_to_another(flagged):
             commitment=header.share_commitments[share.share_index - 1],
         )
     with pytest.raises(RoleForbidden):
-        ask_to_open(world, opening_of(world, warrant, header, approvals_of(world, warrant), "investigator-2"), "investigator-2")
+        ask_to_open(
+            world, opening_of(world, warrant, header, approvals_of(world, warrant), "investigator-2"), "investigator-2"
+        )
 
 
 def test_investigator_cannot_open_in_anothers_name(flagged):
@@ -201,10 +205,12 @@ def test_investigator_cannot_open_in_anothers_name(flagged):
 
 def test_custodian_cannot_submit_anothers_approval(flagged):
     world = flagged.world
-    warrant, header = ready(flagged, custodians=(1,))
+    warrant, _header = ready(flagged, custodians=(1,))
     stolen = approvals_of(world, warrant)[0].model_copy(update={"custodian": "custodian-2"})
     with pytest.raises(UnknownSigner):
-        world.register.submit(world.roster.party("custodian-1", "custodian"), "approval", world.signed(stolen, "custodian-1"))
+        world.register.submit(
+            world.roster.party("custodian-1", "custodian"), "approval", world.signed(stolen, "custodian-1")
+        )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,9 @@ def test_custodian_cannot_submit_anothers_approval(flagged):
 def test_role_submits_its_own_kinds_only(flagged, party, role, kind):
     world = flagged.world
     with pytest.raises(RoleForbidden):
-        world.register.submit(world.roster.party(party, role), kind, world.signed(world.warrant(flagged.headers[0]), party))
+        world.register.submit(
+            world.roster.party(party, role), kind, world.signed(world.warrant(flagged.headers[0]), party)
+        )
 
 
 # --- expired and withdrawn --------------------------------------------------------------------------------------
@@ -330,7 +338,9 @@ def test_custodian_in_conflict_decides_nothing(tmp_path):
         decided_at=world.clock.now(),
     )
     with pytest.raises(ConflictOfInterest):
-        world.register.submit(world.roster.party("custodian-2", "custodian"), "approval", world.signed(forged, "custodian-2"))
+        world.register.submit(
+            world.roster.party("custodian-2", "custodian"), "approval", world.signed(forged, "custodian-2")
+        )
     approve(world, warrant, header, 1, 3)
     assert world.investigator().open(warrant.digest(), header.flag_id).header == header
     world.close()

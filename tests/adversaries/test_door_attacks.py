@@ -36,7 +36,7 @@ from tests.world import FORCE, NOW, World
 
 STREAMED_RESPONSES = {"Connect", "Read", "Shares", "Flags", "Cases", "Watch"}
 SERVERS = {"coordinator": "coordinator", "unmasker": "unmasker", "witness-1": "witness"}
-GARBAGE = (b"\xff\xff\xff\xff", b"{}", b"null", b"[]", b'{"payload":1}', bytes(300), "{\"payload\":\"é\"}".encode())
+GARBAGE = (b"\xff\xff\xff\xff", b"{}", b"null", b"[]", b'{"payload":1}', bytes(300), '{"payload":"é"}'.encode())
 
 
 class Wire:
@@ -119,7 +119,9 @@ def address(wire):
 
 def outcome(channel, method, request=b""):
     """Call a method with raw bytes and return our error code, the gRPC status, or None for an answer."""
-    call = channel.unary_stream(method) if method.rsplit("/", 1)[1] in STREAMED_RESPONSES else channel.unary_unary(method)
+    call = (
+        channel.unary_stream(method) if method.rsplit("/", 1)[1] in STREAMED_RESPONSES else channel.unary_unary(method)
+    )
     if method.endswith("/Connect"):
         call = channel.stream_stream(method)
         request = iter([request])
@@ -275,8 +277,12 @@ def requests_with(content):
     """Every request of every service whose fields are bytes or text of the caller's choosing."""
     text = content.decode("utf-8", "replace")
     yield "custodian-1", "Register/Endorse", register_pb2.SignedDocument(envelope=content)
-    yield "borough-1", "Register/RaiseFlags", register_pb2.FlagBatch(
-        flags=[register_pb2.Flag(envelope=content, ciphertext=content, sealed_shares=[content])]
+    yield (
+        "borough-1",
+        "Register/RaiseFlags",
+        register_pb2.FlagBatch(
+            flags=[register_pb2.Flag(envelope=content, ciphertext=content, sealed_shares=[content])]
+        ),
     )
     yield "issuer", "Register/Submit", register_pb2.Submission(kind="warrant", envelope=content)
     yield "custodian-1", "Register/Submit", register_pb2.Submission(kind="approval", envelope=content)
@@ -284,8 +290,10 @@ def requests_with(content):
     yield "coordinator", "Unmasker/Commit", unmasker_pb2.CommitRequest(request=content, statements=[content])
     yield "coordinator", "Unmasker/Reveal", unmasker_pb2.RevealRequest(plan=text, index=7)
     yield "coordinator", "Unmasker/ClosePlan", unmasker_pb2.ClosePlanRequest(plan=text)
-    yield "coordinator", "Witness/AddCheckpoint", witness_pb2.AddCheckpointRequest(
-        old_size=2**63, consistency_proof=[content], checkpoint=content
+    yield (
+        "coordinator",
+        "Witness/AddCheckpoint",
+        witness_pb2.AddCheckpointRequest(old_size=2**63, consistency_proof=[content], checkpoint=content),
     )
 
 
@@ -324,4 +332,4 @@ def test_certificates_pin_the_key_and_not_the_file(wire):
     certificate = x509.load_pem_x509_certificate(wire.files("issuer").certificate.read_bytes())
     assert tls_key_digest(certificate) == wire.roster.party("issuer", "issuer").tls_key
     assert certificate.not_valid_before_utc < wire.now
-    assert NOW != wire.now
+    assert wire.now != NOW

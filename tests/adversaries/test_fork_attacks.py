@@ -190,7 +190,7 @@ def test_another_force_s_log_is_not_ours(world, tmp_path):
 
 
 def test_unmasker_on_a_fork_answers_nothing(world, plan, fork):
-    request, seed = world.begun(plan)
+    request, _seed = world.begun(plan)
     world.unmasker.check_state()
     switched(world.unmasker._current, fork.appender)
     with pytest.raises((ForkDetected, BehindLog, CheckpointInvalid, ProtocolError)):

@@ -112,7 +112,7 @@ def test_second_set_is_refused_after_the_first_was_published(world, finished):
 
 
 def test_round_keeps_the_set_that_it_fixed(world, plan):
-    request, texts = answers(world, plan)
+    _request, texts = answers(world, plan)
     statements = {text.document(Statement).borough: text.encode().decode() for text in texts}
     world.runs.fix(plan, 0, statements=statements, vectors=dict.fromkeys(statements, b"v"))
     world.runs.fix(plan, 0, statements=dict(list(statements.items())[:3]), vectors={})

@@ -57,7 +57,8 @@ class FakeTime:
 
 
 @pytest.mark.parametrize(
-    ("work", "slot", "expected"), [(0.3, 1.0, 1.0), (1.0, 1.0, 1.0), (1.01, 1.0, 2.0), (7.9, 0.5, 8.0), (1e-9, 2.0, 2.0)]
+    ("work", "slot", "expected"),
+    [(0.3, 1.0, 1.0), (1.0, 1.0, 1.0), (1.01, 1.0, 2.0), (7.9, 0.5, 8.0), (1e-9, 2.0, 2.0)],
 )
 def test_reply_leaves_at_a_multiple_of_the_slot_however_long_the_work_took(monkeypatch, work, slot, expected):
     clock = FakeTime()

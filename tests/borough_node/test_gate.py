@@ -215,7 +215,7 @@ def test_another_request_for_an_answered_index_is_refused(world, plan, gate, led
 
 def test_another_request_for_a_charged_index_is_refused(world, plan, gate, ledger):
     """The node died after charging: the index is bound to the request that was charged, answered or not."""
-    request, seed = world.begun(plan)
+    request, _seed = world.begun(plan)
     document = ReleaseRequest.decode(request)
     ledger.charge(plan=plan, index=0, request=document.digest(), purpose="p", rho=0.1, at="2031-03-04T12:00:00Z")
     other = tags.new_seed()
@@ -340,7 +340,10 @@ def test_flag_that_the_log_holds_elsewhere_is_not_confirmed(world, finished, gat
 
 
 def test_pseudonym_key_differs_between_plans_and_survives_a_restart(world, finished, gate, ledger):
-    first = {Envelope.decode(f.envelope).document(SealedFlag).header.pseudonym for f in gate.flags(world.approve_policy(finished))}
+    first = {
+        Envelope.decode(f.envelope).document(SealedFlag).header.pseudonym
+        for f in gate.flags(world.approve_policy(finished))
+    }
     again = world.approve_policy(finished)
     second = {
         Envelope.decode(f.envelope).document(SealedFlag).header.pseudonym

@@ -31,7 +31,7 @@ def test_plan_runs_to_its_end_and_is_closed(world, plan):
     assert record.complete
     assert record.closed
     assert [release.request.index for release in record.releases] == [0, 1, 2, 3]
-    assert charges(world, plan) == dict.fromkeys(world.borough_ids, [0, 1, 2, 3])
+    assert charges(world, plan) == {key: [0, 1, 2, 3] for key in world.borough_ids}
 
 
 def test_finished_plan_that_is_run_again_asks_nobody(world, finished):
@@ -52,7 +52,7 @@ def test_too_few_answers_publish_nothing_and_may_be_asked_for_again(world, plan)
         world.run(plan, two_answer)
     assert world.record(plan).receipts == {}
     world.run(plan)
-    assert charges(world, plan) == dict.fromkeys(world.borough_ids, [0, 1, 2, 3])
+    assert charges(world, plan) == {key: [0, 1, 2, 3] for key in world.borough_ids}
 
 
 def test_absent_borough_costs_nothing_but_its_answer(world, plan):
@@ -129,7 +129,7 @@ def test_coordinator_that_dies_goes_on_where_it_stood(world, plan, seam, after):
     record = world.record(plan)
     assert record.complete
     assert record.closed
-    assert charges(world, plan) == dict.fromkeys(world.borough_ids, [0, 1, 2, 3])
+    assert charges(world, plan) == {key: [0, 1, 2, 3] for key in world.borough_ids}
     kinds = [skeleton.kind for skeleton in world.appender.history.skeletons]
     assert (kinds.count("receipt"), kinds.count("release"), kinds.count("closure")) == (4, 4, 1)
     assert [world.runs.get(plan, index).vectors for index in range(4)] == [None] * 4

@@ -14,7 +14,6 @@ from borough_node.sources.table import split_table
 from coordinator.registry.drafting import PlanChoices, draft_plan
 from deploy.force.generate import generate
 from deploy.local import Layout, LocalFederation, create
-from protocol.aggregation.accounting import mu_of, rho_of
 from protocol.clock import Clock, SystemClock
 from protocol.documents.plan import Descent
 from protocol.documents.roster import Budget
@@ -58,7 +57,7 @@ class Loopback:
         tables = {path.stem: path for path in split_table(root / "force.parquet", layout, root / "tables").values()}
         clock = SystemClock()
         plan = choices()
-        budget = Budget(purpose=plan.purpose, rho=5 * rho_of(mu_of(epsilon=plan.epsilon, delta=plan.delta)))
+        budget = Budget(purpose=plan.purpose, rho=50.0)
         made = create(
             root / "federation",
             force="testforce",

@@ -61,7 +61,7 @@ def test_borough_that_never_answers_costs_its_deadline_and_no_more(made):
         running.coordinator.run_plan(plan)
         record = assert_whole(made, running, plan)
         assert all(release.boroughs == made.boroughs[:5] for release in record.releases)
-        assert charges(made, running) == dict.fromkeys(made.boroughs[:5], [0, 1, 2, 3])
+        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs[:5]}
     assert {asked for _, _, asked in waits} == {6}
     assert [max(done for index, done, _ in waits if index == wanted) for wanted in range(4)] == [5] * 4
 
@@ -86,14 +86,14 @@ def test_borough_stopped_without_answering_is_delivered_the_message_again(made):
         worker.start()
         assert silent.wait(PATIENCE_SECONDS)
         running.nodes[victim]._agent._channel.close()
-        running.nodes[victim].stop()
+        running.nodes[victim].stop(grace_seconds=0.1)
         running.start_node(victim)
         worker.join(PATIENCE_SECONDS)
         assert not worker.is_alive()
         record = assert_whole(made, running, plan)
         assert delivered == [0]
         assert all(victim in release.boroughs for release in record.releases)
-        assert charges(made, running) == dict.fromkeys(made.boroughs, [0, 1, 2, 3])
+        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs}
 
 
 def test_repeated_plan_and_index_return_the_stored_bytes(made):
@@ -151,7 +151,7 @@ def test_coordinator_started_anew_resumes_its_plan_where_it_stood(made, seam):
         running.coordinator.run_plan(plan)
         record = assert_whole(made, running, plan)
         assert [release.request.encode() for release in record.releases[:2]] == requests
-        assert charges(made, running) == dict.fromkeys(made.boroughs, [0, 1, 2, 3])
+        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs}
 
 
 def test_unmasker_restarted_between_commit_and_reveal_reveals_what_it_committed_to(made):
@@ -202,11 +202,10 @@ def test_new_stream_of_a_borough_ends_its_earlier_one(made, monkeypatch):
     with made.federation() as running:
         node = running.start_node(made.boroughs[0])
         connected(running, made.boroughs[0])
-        second = running.start_node(made.boroughs[0])
+        running.start_node(made.boroughs[0])
         eventually(lambda: ends, "the first stream ends")
         connected(running, made.boroughs[0])
-        node.stop()
-        second.stop()
+        node.stop(grace_seconds=0.1)
 
 
 def test_flags_reach_the_log_and_a_name_needs_the_whole_path(made):
@@ -214,7 +213,9 @@ def test_flags_reach_the_log_and_a_name_needs_the_whole_path(made):
         for borough in made.boroughs:
             running.start_node(borough)
         connected(running, *made.boroughs)
-        coordinator, wanted = running.coordinator, choices()
+        # Little noise and room for many flags: at six hundred people the sample's epsilon may flag nobody.
+        easy = {"epsilon": 8.0, "capacity_share": {"any": 0.05}}
+        coordinator, wanted = running.coordinator, choices().model_copy(update=easy)
         plan = made.approve(running, wanted)
         coordinator.run_plan(plan)
         record = coordinator.appender.history.public.plan(plan)
@@ -225,12 +226,11 @@ def test_flags_reach_the_log_and_a_name_needs_the_whole_path(made):
             for proposal in desks[number].proposals():
                 desks[number].endorse(proposal)
         assert coordinator.wait_for_quorum(digest, timeout_seconds=30)
-        assert coordinator.collect_flags(digest) == made.boroughs
+        assert coordinator.collect_flags(digest)[0] == made.boroughs
         issuer, investigator = running.issuer(), running.investigator()
         headers = issuer.flags()
         collected = {desk.collect_shares() for desk in desks.values()}
         assert collected == {len(headers)}
-        # At this size noise rules the thresholds, but 600 people under four of them never leave all below.
         assert headers
         warrant = warrant_for(headers[0], investigator, made.clock.now())
         issuer.issue(warrant)

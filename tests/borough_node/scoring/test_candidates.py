@@ -49,7 +49,9 @@ def test_everybody_at_or_above_the_threshold_is_found_highest_first(run):
 
 
 def test_cap_keeps_the_highest_scores(run):
-    everybody = [one.person for one in found(run, rules=with_rules(run[0], cap_per_borough=1000)) if one.category == "first"]
+    everybody = [
+        one.person for one in found(run, rules=with_rules(run[0], cap_per_borough=1000)) if one.category == "first"
+    ]
     capped = [one.person for one in found(run, rules=with_rules(run[0], cap_per_borough=2)) if one.category == "first"]
     assert capped == everybody[:2]
     assert found(run, rules=with_rules(run[0], cap_per_borough=0)) == []

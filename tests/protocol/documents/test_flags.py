@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from pydantic import ValidationError
 
@@ -20,7 +22,7 @@ POLICY_FIELDS = {
     "max_reasons": 2,
     "retention_days": 180,
     "valid_from": FORCE.clock.now(),
-    "valid_until": FORCE.clock.now(),
+    "valid_until": FORCE.clock.now() + timedelta(days=60),
 }
 FLAG = FORCE.flag(FlagPolicy(**POLICY_FIELDS), "borough-1")
 
@@ -37,6 +39,7 @@ def test_a_sealed_flag_reads_back_as_itself():
         {"min_population": 19},
         {"max_reasons": 9},
         {"retention_days": 0},
+        {"valid_until": FORCE.clock.now()},
         {"rules": (dict(RULE) | {"threshold": float("nan")},)},
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from protocol.errors import (
     AlreadyAnswered,
+    FlagCapReached,
     MalformedDocument,
     NotLogged,
     ProtocolError,
@@ -185,3 +186,29 @@ def test_a_case_document_never_becomes_public(case):
 def test_a_refused_step_leaves_no_trace(case):
     refused(case.force, QuorumNotMet, "opening", case.opening)
     assert case.force.history.cases.warrant(commitment(case.warrant.digest())).decided == {}
+
+
+def test_flags_beyond_what_the_policies_allow_a_borough_are_refused_in_public(case):
+    """The cap is counted from skeletons: a coordinator cannot let one borough flood the register."""
+    allowed = sum(rule.cap_per_borough for rule in case.policy.rules)
+    for _ in range(allowed - 1):
+        case.force.log("flag", case.force.flag(case.policy, "borough-1").sealed)
+    refused(case.force, FlagCapReached, "flag", case.force.flag(case.policy, "borough-1").sealed, match=str(allowed))
+    case.force.log("flag", case.force.flag(case.policy, "borough-2").sealed)
+
+
+def test_a_flag_under_no_logged_policy_is_refused():
+    force = Federation()
+    force.begin()
+    policy = force.policy(force.run(force.plan()))
+    refused(force, FlagCapReached, "flag", force.flag(policy, "borough-1").sealed, match="0")
+
+
+def test_a_warrant_is_withdrawn_by_its_own_issuer_only(case):
+    joined = (*case.force.roster.parties, party("issuer-2", "issuer"))
+    following = case.force.next_roster(parties=joined)
+    case.force.log("roster", following)
+    withdrawal = case.force.withdrawal(case.warrant, issuer="issuer-2")
+    refused(case.force, UnknownSigner, "withdrawal", withdrawal, "issuer-2", match="only the issuer")
+    case.force.log("withdrawal", case.force.withdrawal(case.warrant))
+    assert case.force.history.cases.warrant(commitment(case.warrant.digest())).withdrawn

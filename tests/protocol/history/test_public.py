@@ -194,6 +194,14 @@ def test_a_plan_is_approved_within_its_validity(days):
     refused(force, Expired, "plan", plan)
 
 
+@pytest.mark.parametrize("field", ["plan_id", "unmasker_key"])
+def test_a_plan_that_shares_another_plans_id_or_key_is_refused(field):
+    """Closing one of them would destroy the key of the other."""
+    force, first = planned()
+    force.clock.advance(timedelta(days=400))
+    refused(force, AlreadyAnswered, "plan", force.plan(2, **{field: getattr(first, field)}), match=field)
+
+
 @pytest.mark.parametrize(("days", "accepted"), [(0, False), (1, False), (364, False), (365, True), (366, True)])
 def test_a_second_plan_fits_the_budget_only_after_the_rolling_365_days(days, accepted):
     force, _ = planned()
@@ -363,6 +371,9 @@ def test_a_closure_names_the_plans_key_and_is_the_unmaskers():
     refused(force, DigestMismatch, "closure", wrong, match="another key")
     refused(force, PlanNotApproved, "closure", force.closure(force.plan(2)))
     assert not force.history.public.plan(plan.digest()).closed
+    force.log("closure", force.closure(plan))
+    assert force.history.public.plan(plan.digest()).closed
+    refused(force, AlreadyAnswered, "closure", force.closure(plan))
 
 
 # --- policies ---------------------------------------------------------------------------------------------------
@@ -409,11 +420,18 @@ def test_a_policy_may_leave_a_category_out():
     [
         ({"roster": digest_of(b"another roster")}, DigestMismatch),
         ({"plan": digest_of(b"another plan")}, PlanNotApproved),
+        ({"scoring_cutoff": 2000}, PlanInvalid),
     ],
 )
-def test_a_policy_of_another_roster_or_plan_is_refused(changes, error):
+def test_a_policy_of_another_roster_plan_or_earlier_cutoff_is_refused(changes, error):
     force, record = finished()
     refused(force, error, "policy", force.policy(record, **changes))
+
+
+def test_an_approved_policy_is_not_approved_again():
+    force, record = finished()
+    force.log("policy", force.policy(record))
+    refused(force, AlreadyAnswered, "policy", force.policy(record))
 
 
 @pytest.mark.parametrize("days", [-2, 61])

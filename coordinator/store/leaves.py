@@ -1,0 +1,64 @@
+"""The log's leaves and checkpoints, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from coordinator.store.database import Database, checkpoints, leaves
+from protocol.history.leaves import LoggedLeaf
+from protocol.log.leaf import Leaf
+from protocol.log.note import SignedCheckpoint
+
+Transaction = sa.Connection
+"""What ``Database.transaction`` yields; passed on so that a leaf and what belongs to it are written together."""
+
+
+class LeafStore:
+    """Reads and writes; the rules are the appender's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> Iterator[Leaf]:
+        """Yield every leaf, in order."""
+        with self._database.transaction() as connection:
+            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
+                yield Leaf(row.skeleton, row.body_hash)
+
+    def count(self) -> int:
+        """Return how many leaves are stored."""
+        with self._database.transaction() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(leaves)).scalar_one())
+
+    def insert(self, connection: Transaction, index: int, kind: str, logged: LoggedLeaf) -> None:
+        """Store a leaf with its salt and body."""
+        connection.execute(
+            sa.insert(leaves).values(
+                index=index,
+                kind=kind,
+                skeleton=logged.leaf.skeleton_bytes,
+                body_hash=logged.leaf.body_hash,
+                salt=logged.salt,
+                body=logged.body,
+            )
+        )
+
+    def latest_checkpoint(self) -> SignedCheckpoint | None:
+        """Return the last witnessed checkpoint."""
+        with self._database.transaction() as connection:
+            note = connection.execute(
+                sa.select(checkpoints.c.note).order_by(checkpoints.c.size.desc()).limit(1)
+            ).scalar_one_or_none()
+        return None if note is None else SignedCheckpoint.decode(note)
+
+    def store_checkpoint(self, signed: SignedCheckpoint) -> None:
+        """Store a witnessed checkpoint."""
+        note = signed.encode()
+        with self._database.transaction() as connection:
+            connection.execute(
+                sa.dialects.sqlite.insert(checkpoints)
+                .values(size=signed.checkpoint.size, note=note)
+                .on_conflict_do_update(index_elements=["size"], set_={"note": note})
+            )
