@@ -12,14 +12,11 @@ from borough_node.agent import Agent
 from borough_node.client_app import answer_bytes, build_app
 from borough_node.gate import Gate
 from borough_node.ledger import Ledger
-from borough_node.records import Records
+from borough_node.records import Records, table_reader
 from borough_node.settings import NodeSettings
-from borough_node.sources.layout import load_catalogue
-from borough_node.sources.table import PersonnelTable, read_table
 from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.noise import SYSTEM_ENTROPY, discrete_gaussian
 from protocol.clock import Clock
-from protocol.documents.catalogue import FeatureCatalogue
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.channel import open_channel
 from protocol.rpc.log_reader import LogReader
@@ -33,16 +30,6 @@ Report = Callable[[str, str], None]
 def system_noise(length: int, sigma: float) -> Int64Array:
     """Return discrete Gaussian samples from the operating system's cryptographic source."""
     return discrete_gaussian(length, sigma=sigma, entropy=SYSTEM_ENTROPY)
-
-
-def table_reader(settings: NodeSettings) -> Callable[[FeatureCatalogue], PersonnelTable]:
-    """Return the reader of the borough's table: local column names, the plan's catalogue."""
-    layout, _ = load_catalogue(settings.catalogue)
-
-    def read(catalogue: FeatureCatalogue) -> PersonnelTable:
-        return read_table(settings.table, layout=layout, catalogue=catalogue, with_silo=False)
-
-    return read
 
 
 class Node:
@@ -68,7 +55,7 @@ class Node:
             borough=settings.id,
             signing_key=self.party.signing_key,
             ledger=self.ledger,
-            records=Records(table_reader(settings)),
+            records=Records(table_reader(settings.table, layout_of=settings.catalogue)),
             reader=self.reader,
             clock=clock,
             noise=system_noise,

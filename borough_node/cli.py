@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from borough_node.app import Node, table_reader
 from borough_node.ledger import Ledger
+from borough_node.records import table_reader
 from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from protocol.clock import SystemClock
@@ -25,6 +25,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 @app.command()
 def run(settings_file: SettingsFile) -> None:
     """Serve this borough until stopped. Refuses to start behind the log."""
+    from borough_node.app import Node  # torch and Flower take seconds to load; the other commands do without
+
     with explained_errors():
         settings = NodeSettings.load(settings_file)
         report = event_log(settings.id)
@@ -38,7 +40,7 @@ def check(settings_file: SettingsFile, as_json: AsJson = False) -> None:
     with explained_errors():
         settings = NodeSettings.load(settings_file)
         _, catalogue = load_catalogue(settings.catalogue)
-        table = table_reader(settings)(catalogue)
+        table = table_reader(settings.table, layout_of=settings.catalogue)(catalogue)
         cutoffs = sorted(set(table.cutoff.tolist()))
         if as_json:
             print_json({"rows": table.rows, "cutoffs": cutoffs, "features": len(catalogue.features), "usable": True})

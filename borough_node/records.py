@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from borough_node.features.matrix import design_matrix
-from borough_node.sources.table import PersonnelTable, rows_at
+from borough_node.sources.layout import load_catalogue
+from borough_node.sources.table import PersonnelTable, read_table, rows_at
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
 from protocol.errors import TableInvalid
@@ -18,6 +20,16 @@ from protocol.scorecard.columns import Columns, Float64Array, columns_of
 
 TableReader = Callable[[FeatureCatalogue], PersonnelTable]
 """Reads and checks the borough's table with a catalogue, whole or not at all."""
+
+
+def table_reader(table: Path, *, layout_of: Path) -> TableReader:
+    """Return the reader of a borough's table: the column names of a local file, the catalogue of the plan."""
+    layout, _ = load_catalogue(layout_of)
+
+    def read(catalogue: FeatureCatalogue) -> PersonnelTable:
+        return read_table(table, layout=layout, catalogue=catalogue, with_silo=False)
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)

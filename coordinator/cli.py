@@ -6,11 +6,10 @@ import csv
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.app import Coordinator, Report
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy
 from coordinator.settings import CoordinatorSettings
 from protocol.clock import SystemClock
@@ -18,6 +17,10 @@ from protocol.documents.catalogue import FeatureCatalogue
 from protocol.errors import ConfigurationError, ProtocolError, SumInvalid
 from protocol.ids import Digest, PartyId, random_id
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+
+if TYPE_CHECKING:
+    # Flower takes seconds to load; it is imported where a coordinator is opened.
+    from coordinator.app import Coordinator, Report
 
 app = typer.Typer(no_args_is_help=True, help="Run the coordinator and propose plans and policies.")
 
@@ -82,6 +85,8 @@ class RunningCoordinator:
 @app.command()
 def run(settings_file: SettingsFile) -> None:
     """Serve until stopped; run every approved plan to its end, from wherever it stands."""
+    from coordinator.app import Coordinator
+
     with explained_errors():
         settings = CoordinatorSettings.load(settings_file)
         report = event_log(settings.id)
@@ -167,6 +172,8 @@ def propose_policy(
 
 def _offline(settings_file: Path) -> Coordinator:
     """Return the coordinator's state without serving; it may run in another process meanwhile."""
+    from coordinator.app import Coordinator
+
     settings = CoordinatorSettings.load(settings_file)
     return Coordinator(settings, clock=SystemClock(), report=event_log(settings.id), on_progress=lambda *_: None)
 

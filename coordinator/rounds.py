@@ -109,10 +109,6 @@ class PlanRunner:
         forget(index)
         self._runs.forget_vectors(plan, index)
 
-    def _forget(self, plan: Digest, index: int, forget: Callable[[int], None]) -> None:
-        forget(index)
-        self._runs.forget_vectors(plan, index)
-
     def _release(self, plan: Digest, index: int, ask: Ask) -> None:
         current = self._round(plan, index)
         if current.burnt is not None:

@@ -7,6 +7,7 @@ import typer
 from borough_node.cli import app as node_app
 from coordinator.cli import app as coordinator_app
 from deploy.demo.cli import demo
+from deploy.federation_cli import app as federation_app
 from oversight.cli import (
     audit_app,
     custodian_app,
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Finding misconduct in a police force's own ranks: locally, privately, and under warrant.",
 )
 app.command()(demo)
+app.add_typer(federation_app, name="federation")
 app.add_typer(node_app, name="node")
 app.add_typer(coordinator_app, name="coordinator")
 app.add_typer(unmasker_app, name="unmasker")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from coordinator.store.mail import Mailbox
+from coordinator.store.mail import Letter, Mailbox
 from protocol.documents.roster import Roster
 from protocol.ids import PartyId
 from protocol.rpc.server import caller_of
@@ -74,11 +74,14 @@ class FederationService(federation_pb2_grpc.FederationServicer):
             self._end(ended)
 
     def _deliver(self, borough: PartyId, ended: threading.Event) -> Iterator[federation_pb2.CoordinatorFrame]:
-        sent: set[str] = set()
+        # Whole letters, not ids: one that was answered with an error and is asked again has the same id.
+        sent: set[Letter] = set()
         while not ended.is_set():
-            for letter in self._mailbox.pending(borough, now=time.time()):
-                if letter.message_id not in sent:
-                    sent.add(letter.message_id)
+            pending = self._mailbox.pending(borough, now=time.time())
+            sent.intersection_update(pending)
+            for letter in pending:
+                if letter not in sent:
+                    sent.add(letter)
                     delivery = federation_pb2.Delivery(message_id=letter.message_id, message=letter.message)
                     yield federation_pb2.CoordinatorFrame(delivery=delivery)
             with self._mailbox.changed:

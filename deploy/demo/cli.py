@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from deploy.demo.narration import Narrator, privacy_table, summary_table
-from deploy.demo.scenario import from_table, synthetic
-from deploy.demo.story import Story
 from protocol.errors import ConfigurationError
 from protocol.rpc.process import explained_errors, print_json
 
@@ -36,6 +33,11 @@ def demo(
 
     Records and keys live in a temporary folder that is removed at the end; the results hold neither.
     """
+    # torch and Flower take seconds to load; `custodes audit verify` and the desks do without.
+    from deploy.demo.narration import Narrator, privacy_table, summary_table
+    from deploy.demo.scenario import from_table, synthetic
+    from deploy.demo.story import Story
+
     with explained_errors(), tempfile.TemporaryDirectory(prefix="custodes-demo-") as temporary:
         directory = Path(temporary)
         narrator = Narrator(to_stderr=as_json)

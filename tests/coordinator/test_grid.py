@@ -156,7 +156,7 @@ def test_message_is_not_mutated_by_what_is_done_to_its_content_later(mailbox, gr
 
 
 def test_borough_that_never_answers_ends_the_wait_at_the_deadline(mailbox):
-    """The fake clock moves only while the grid waits, so the deadline is counted and not measured."""
+    """A deadline that has passed: the grid looks once and does not wait."""
     progress = []
     grid = new_grid(mailbox, on_progress=lambda done, asked: progress.append((done, asked)))
     replies = list(grid.send_and_receive(messages(grid), timeout=0.0))

@@ -80,3 +80,9 @@ def test_whoever_waits_is_woken(mailbox, event):
         mailbox.store_reply("m1", "borough-1", b"reply")
     thread.join(20)
     assert woken.is_set()
+
+
+def test_message_that_is_sent_again_lives_as_long_as_its_last_sending(mailbox):
+    """A plan that stands for longer than a message lives must still be able to ask."""
+    mailbox.put("m1", "borough-1", b"one", expires_at=500.0)
+    assert mailbox.pending("borough-1", now=100.0) == [Letter("m1", b"one")]

@@ -31,7 +31,9 @@ def custodes(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     # 600 people cannot carry a model at epsilon 1; at 6 the path is the same and some flags are real.
     out = tmp_path_factory.mktemp("demo") / "out"
-    done = custodes("demo", "--people", str(PEOPLE), "--boroughs", str(BOROUGHS), "--epsilon", "6", "--out", out, "--json")
+    done = custodes(
+        "demo", "--people", str(PEOPLE), "--boroughs", str(BOROUGHS), "--epsilon", "6", "--out", out, "--json"
+    )
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 
@@ -68,8 +70,11 @@ def test_the_audit_holds_offline_and_fails_when_one_byte_of_the_log_changes(demo
     done = custodes("audit", "verify", out / "log", "--genesis", genesis, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["size"] == summary["log_size"]
-    leaf = next(path for path in sorted((out / "log" / "leaf").iterdir()) if b'"kind":"release"' in path.read_bytes()
-                or rb"\"kind\":\"release\"" in path.read_bytes())
+    leaf = next(
+        path
+        for path in sorted((out / "log" / "leaf").iterdir())
+        if b'"kind":"release"' in path.read_bytes() or rb"\"kind\":\"release\"" in path.read_bytes()
+    )
     original = leaf.read_bytes()
     flipped = bytearray(original)
     flipped[len(flipped) // 2] ^= 1
@@ -100,7 +105,9 @@ def _duplicated(table: pa.Table) -> pa.Table:
 def _with_nan(table: pa.Table) -> pa.Table:
     values = table.column("overtime_hours").to_pylist()
     values[3] = float("nan")
-    return table.set_column(table.schema.get_field_index("overtime_hours"), "overtime_hours", pa.array(values, pa.float64()))
+    return table.set_column(
+        table.schema.get_field_index("overtime_hours"), "overtime_hours", pa.array(values, pa.float64())
+    )
 
 
 BAD_TABLES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
