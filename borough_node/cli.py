@@ -24,14 +24,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
 
 @app.command()
 def run(settings_file: SettingsFile) -> None:
-    """Serve this borough until stopped. Refuses to start behind the log."""
+    """Serve this borough until stopped. Waits for the coordinator; refuses to start behind the log."""
     from borough_node.app import Node  # torch and Flower take seconds to load; the other commands do without
 
     with explained_errors():
         settings = NodeSettings.load(settings_file)
         report = event_log(settings.id)
-        node = Node(settings, clock=SystemClock(), report=report)
-        run_until_signal(node, on_ready=lambda: report("node.ready", f"connected to {settings.coordinator}"))
+        run_until_signal(
+            lambda: Node(settings, clock=SystemClock(), report=report),
+            report=report,
+            on_ready=lambda: report("node.ready", f"connected to {settings.coordinator}"),
+        )
 
 
 @app.command()

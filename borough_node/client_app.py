@@ -8,7 +8,9 @@ import os
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -79,4 +81,15 @@ def answer_bytes(app: ClientApp, message_bytes: bytes, *, report: Report) -> byt
     except ProtocolError as error:
         report(error.code, error.detail or error.public_message)
         reply = Message(Error(UNAVAILABLE, ReleaseUnavailable.public_message), reply_to=message)
+    except Exception as error:  # noqa: BLE001 - the border of the service
+        # A fault of ours, or of a library on this borough's data. The message would be delivered again and again: the
+        # node must survive it, and the text of the error, which may quote a record, goes nowhere.
+        report("bug", f"{type(error).__name__} at {_place(error)}")
+        reply = Message(Error(UNAVAILABLE, ReleaseUnavailable.public_message), reply_to=message)
     return bytes(message_to_proto(reply).SerializeToString())
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, as file and line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

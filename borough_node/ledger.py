@@ -204,7 +204,11 @@ class Ledger(DurableDatabase):
         """Delete the masked vectors of a closed plan; the statements stay."""
         with self.transaction() as connection:
             held = _answers.c.vector.is_not(None)
-            connection.execute(sa.update(_answers).where(_answers.c.plan == plan, held).values(vector=None))
+            forgotten = connection.execute(
+                sa.update(_answers).where(_answers.c.plan == plan, held).values(vector=None)
+            ).rowcount
+        if forgotten:
+            self.scrub()
 
     def require_answered(self, plan: Digest, index: int, statement: Digest) -> None:
         """Return if this node's statement that the log shows is among its own.

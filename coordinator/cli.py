@@ -60,6 +60,8 @@ class RunningCoordinator:
             except ProtocolError as error:
                 # A missing witness, an unmasker that restarts: everything stands where it stood and is tried again.
                 self._report(error.code, error.detail)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the work in silence
+                self._report("bug", f"{work.__name__}: {type(error).__name__}")
 
     def _run_plans(self) -> None:
         self._coordinator.log_proposed_catalogues()
@@ -90,9 +92,16 @@ def run(settings_file: SettingsFile) -> None:
     with explained_errors():
         settings = CoordinatorSettings.load(settings_file)
         report = event_log(settings.id)
-        coordinator = Coordinator(settings, clock=SystemClock(), report=report, on_progress=lambda *_: None)
-        running = RunningCoordinator(coordinator, report)
-        run_until_signal(running, on_ready=lambda: report("coordinator.ready", f"listening on {settings.coordinator}"))
+
+        def opened() -> RunningCoordinator:
+            coordinator = Coordinator(settings, clock=SystemClock(), report=report, on_progress=lambda *_: None)
+            return RunningCoordinator(coordinator, report)
+
+        run_until_signal(
+            opened,
+            report=report,
+            on_ready=lambda: report("coordinator.ready", f"listening on {settings.coordinator}"),
+        )
 
 
 @app.command()

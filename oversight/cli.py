@@ -47,8 +47,11 @@ def run_unmasker(settings_file: SettingsFile) -> None:
     with explained_errors():
         settings = UnmaskerSettings.load(settings_file)
         report = event_log(settings.id)
-        process = UnmaskerProcess(settings, clock=SystemClock(), report=report)
-        run_until_signal(process, on_ready=lambda: report("unmasker.ready", f"listening on {settings.listen}"))
+        run_until_signal(
+            lambda: UnmaskerProcess(settings, clock=SystemClock(), report=report),
+            report=report,
+            on_ready=lambda: report("unmasker.ready", f"listening on {settings.listen}"),
+        )
 
 
 @witness_app.command("run")
@@ -57,8 +60,11 @@ def run_witness(settings_file: SettingsFile) -> None:
     with explained_errors():
         settings = WitnessSettings.load(settings_file)
         report = event_log(settings.id)
-        process = WitnessProcess(settings, clock=SystemClock(), report=report)
-        run_until_signal(process, on_ready=lambda: report("witness.ready", f"listening on {settings.listen}"))
+        run_until_signal(
+            lambda: WitnessProcess(settings, clock=SystemClock(), report=report),
+            report=report,
+            on_ready=lambda: report("witness.ready", f"listening on {settings.listen}"),
+        )
 
 
 @custodian_app.command("proposals")

@@ -69,3 +69,4 @@ class Runs:
             connection.execute(
                 sa.update(rounds).where(rounds.c.plan == plan, rounds.c.index == index).values(vectors=None)
             )
+        self._database.scrub()

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import structlog
 
-from protocol.errors import ProtocolError
+from protocol.errors import CheckpointInvalid, NotReady, PeerUnreachable, ProtocolError
 from protocol.rpc.status import status_of
 
 GRACE_SECONDS = 5.0
+RETRY_SECONDS = 2.0
 
 
 class Stoppable(Protocol):
@@ -44,15 +45,35 @@ def event_log(party: str) -> Callable[[str, str], None]:
     return lambda code, detail: log.info(code, detail=detail)
 
 
-def run_until_signal(process: Stoppable, *, on_ready: Callable[[], None]) -> None:
-    """Start, wait for SIGTERM or SIGINT, then drain."""
+def run_until_signal(
+    opened: Callable[[], Stoppable], *, report: Callable[[str, str], None], on_ready: Callable[[], None]
+) -> None:
+    """Open and start a process, wait for SIGTERM or SIGINT, then drain.
+
+    Args:
+        opened: Returns the process; called again while a peer that it needs cannot be reached, so that parties can be
+            started in any order.
+    Raises: what opening or starting raises otherwise.
+    """
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    process.start()
-    on_ready()
-    stopped.wait()
-    process.stop(grace_seconds=GRACE_SECONDS)
+    process: Stoppable | None = None
+    while process is None and not stopped.is_set():
+        candidate: Stoppable | None = None
+        try:
+            candidate = opened()
+            candidate.start()
+            process = candidate
+        except (PeerUnreachable, CheckpointInvalid, NotReady) as error:
+            report(error.code, f"{error.detail}; tried again")
+            if candidate is not None:
+                candidate.stop(grace_seconds=0)
+            stopped.wait(RETRY_SECONDS)
+    if process is not None:
+        on_ready()
+        stopped.wait()
+        process.stop(grace_seconds=GRACE_SECONDS)
 
 
 @contextmanager

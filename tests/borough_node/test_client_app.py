@@ -124,3 +124,22 @@ def test_bytes_that_are_no_message_do_not_end_the_node(content):
     reports = []
     assert answer_bytes(build_app(FakeGate(), lambda policy: None), content, report=lambda *r: reports.append(r)) == b""
     assert reports == [("document.malformed", "the delivery is not a Flower message")]
+
+
+def test_a_fault_of_our_own_is_answered_like_any_refusal_and_its_text_goes_nowhere(grid):
+    """An exception's text may quote a record: only its type and place reach the operator's log, nothing the peer."""
+
+    class FaultyGate:
+        def release(self, request, tag_seed):
+            raise RuntimeError("X-0001 has 37 hours of overtime")
+
+    reports = []
+    content = {"request": b"request", "tag_seed": "00" * 32}
+    asked = message_bytes(grid, content, "train.release")
+    app = build_app(FaultyGate(), lambda policy: None)
+    reply = answer_bytes(app, asked, report=lambda code, detail: reports.append((code, detail)))
+    assert reply_of(reply).error.reason == ReleaseUnavailable.public_message
+    assert b"X-0001" not in reply
+    assert [code for code, _ in reports] == ["bug"]
+    assert "RuntimeError" in reports[0][1]
+    assert "X-0001" not in reports[0][1]
