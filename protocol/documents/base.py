@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, ValidationError
 
-from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.documents.canonical import canonical_bytes
 from protocol.errors import MalformedDocument
 from protocol.ids import Digest, digest_of
 
@@ -52,14 +52,25 @@ class Document(Value):
         Raises: MalformedDocument naming the first field that is wrong; the value itself is never repeated. Also if the
             document would be written otherwise: an instant has many spellings, and two of them are two digests.
         """
-        parse_canonical(content)
-        try:
-            document = cls.model_validate_json(content)
-        except ValidationError as error:
-            raise MalformedDocument(f"{cls.__name__}: {describe(error)}") from None
-        if document.encode() != content:
-            raise MalformedDocument(f"{cls.__name__}: a value is not written in its one canonical spelling")
-        return document
+        return decode_canonical(cls, content)
+
+
+V = TypeVar("V", bound=BaseModel)
+
+
+def decode_canonical(kind: type[V], content: bytes) -> V:
+    """Return the value of these bytes, which must be exactly what encoding it gives (RFC 8785).
+
+    Raises: MalformedDocument naming the first field that is wrong, or that the bytes are not canonical: a document with
+        two encodings has two digests, and somebody signed only one of them.
+    """
+    try:
+        value = kind.model_validate_json(content)
+    except ValidationError as error:
+        raise MalformedDocument(f"{kind.__name__}: {describe(error)}") from None
+    if canonical_bytes(value.model_dump(mode="json")) != content:
+        raise MalformedDocument(f"{kind.__name__}: not in canonical form (RFC 8785), or a value in another spelling")
+    return value
 
 
 def describe(error: ValidationError) -> str:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, StringConstraints, model_validator
 
-from protocol.documents.base import Value, describe
-from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.documents.base import Value, decode_canonical
+from protocol.documents.canonical import canonical_bytes
 from protocol.errors import DigestMismatch, MalformedDocument
 from protocol.ids import Digest, Name
 
@@ -93,11 +93,7 @@ class Skeleton(Value):
 
         Raises: MalformedDocument naming the first field that is wrong.
         """
-        parse_canonical(content)
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            raise MalformedDocument(f"{cls.__name__}: {describe(error)}") from None
+        return decode_canonical(cls, content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import binascii
 from collections.abc import Iterable
 from typing import Self, TypeVar
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
-from protocol.documents.base import Document, Value, describe
-from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.documents.base import Document, Value, decode_canonical
+from protocol.documents.canonical import canonical_bytes
 from protocol.errors import BadSignature, MalformedDocument
 from protocol.ids import Digest, HexKey
 from protocol.signing.keys import SigningKey, key_id, verify_signature
@@ -57,11 +57,7 @@ class Envelope(Value):
     @classmethod
     def decode(cls, content: bytes) -> Self:
         """Return the envelope of these canonical bytes. Raises: MalformedDocument."""
-        parse_canonical(content)
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as error:
-            raise MalformedDocument(f"envelope: {describe(error)}") from None
+        return decode_canonical(cls, content)
 
     def payload_bytes(self) -> bytes:
         """Return the signed payload. Raises: MalformedDocument if it is not base64."""
