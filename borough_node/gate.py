@@ -119,7 +119,8 @@ class Gate:
             raise ReleaseRefused("this borough is not part of the plan")
         if record.closed or not plan.valid_from <= now < plan.valid_until:
             raise Expired("the plan is closed or outside its validity")
-        spec = check_request(request, plan=plan, roster=self._reader.public.roster, answered=len(record.releases))
+        self._reader.public.require_current(record)
+        spec = check_request(request, plan=plan, roster=record.roster, answered=len(record.releases))
         check_inputs(request, plan=plan, catalogue=record.catalogue, releases=record.published)
         return spec
 

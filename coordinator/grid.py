@@ -140,14 +140,14 @@ class GrpcGrid(Grid):
         """Push messages and return the replies that arrive within ``timeout`` seconds."""
         ids = list(self.push_messages(messages))
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._mailbox.changed:
+        with self._mailbox.answered:
             while True:
                 arrived = len(self._mailbox.replies(ids))
                 self._on_progress(arrived, len(ids))
                 left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
                 if arrived == len(ids) or left <= 0:
                     break
-                self._mailbox.changed.wait(left)
+                self._mailbox.answered.wait(left)
         return self.pull_messages(ids)
 
     def forget(self, group_id: str, message_type: str) -> None:

@@ -95,6 +95,7 @@ class PlanRunner:
         self._close(plan)
 
     def _require_valid(self, plan: Digest) -> None:
+        self._appender.history.public.require_current(self._record(plan))
         if self._appender.now() >= self._record(plan).plan.valid_until:
             raise Expired(f"plan {plan[:16]} ended before its last release")
 
@@ -121,7 +122,7 @@ class PlanRunner:
             release = self._unmask(plan, index, current, receipt, mask_sum)
         except (SumInvalid, ShapeMismatch) as error:
             self._runs.burn(plan, index, reason=error.code)
-            raise
+            raise SumInvalid(f"index {index} is burnt: {error.detail}") from error
         self._appender.append("release", sign(release, self._key))
         self._publish()
 
@@ -132,7 +133,7 @@ class PlanRunner:
             spec, seed = record.plan.releases[index], tags.new_seed()
             inputs = next_inputs(record.plan, record.catalogue, record.published)
             request = ReleaseRequest(
-                roster=self._appender.history.public.roster.digest(),
+                roster=record.roster.digest(),
                 plan=plan,
                 index=index,
                 function=spec.function,

@@ -44,7 +44,7 @@ class FederationService(federation_pb2_grpc.FederationServicer):
             self._current[borough] = ended
         if earlier is not None:
             earlier.set()
-        context.add_callback(lambda: self._end(ended))
+        context.add_callback(lambda: self._end(borough, ended))
         reader = threading.Thread(target=self._read, args=(request_iterator, borough, ended), daemon=True)
         reader.start()
         try:
@@ -54,10 +54,9 @@ class FederationService(federation_pb2_grpc.FederationServicer):
                 if self._current.get(borough) is ended:
                     del self._current[borough]
 
-    def _end(self, ended: threading.Event) -> None:
+    def _end(self, borough: PartyId, ended: threading.Event) -> None:
         ended.set()
-        with self._mailbox.changed:
-            self._mailbox.changed.notify_all()
+        self._mailbox.wake(borough)
 
     def _read(self, frames: Iterator[federation_pb2.BoroughFrame], borough: PartyId, ended: threading.Event) -> None:
         try:
@@ -71,7 +70,7 @@ class FederationService(federation_pb2_grpc.FederationServicer):
             # The borough went away; what it had not answered is delivered again on its next stream.
             pass
         finally:
-            self._end(ended)
+            self._end(borough, ended)
 
     def _deliver(self, borough: PartyId, ended: threading.Event) -> Iterator[federation_pb2.CoordinatorFrame]:
         # Whole letters, not ids: one that was answered with an error and is asked again has the same id.
@@ -84,5 +83,6 @@ class FederationService(federation_pb2_grpc.FederationServicer):
                     sent.add(letter)
                     delivery = federation_pb2.Delivery(message_id=letter.message_id, message=letter.message)
                     yield federation_pb2.CoordinatorFrame(delivery=delivery)
-            with self._mailbox.changed:
-                self._mailbox.changed.wait(IDLE_SECONDS)
+            waiting = self._mailbox.waiting(borough)
+            with waiting:
+                waiting.wait(IDLE_SECONDS)

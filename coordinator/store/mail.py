@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,11 +26,18 @@ class Mailbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.changed = threading.Condition()
+        self.answered = threading.Condition()
+        self._waiting: defaultdict[PartyId, threading.Condition] = defaultdict(threading.Condition)
 
-    def _wake(self) -> None:
-        with self.changed:
-            self.changed.notify_all()
+    def waiting(self, borough: PartyId) -> threading.Condition:
+        """Return what a borough's stream waits on: one a borough, or every reply would wake every stream."""
+        return self._waiting[borough]
+
+    def wake(self, borough: PartyId) -> None:
+        """Wake a borough's stream."""
+        condition = self.waiting(borough)
+        with condition:
+            condition.notify_all()
 
     def put(self, message_id: str, borough: PartyId, message: bytes, *, expires_at: float) -> None:
         """Store a message to deliver. The same id again renews it while it is unanswered and keeps any reply."""
@@ -43,7 +51,7 @@ class Mailbox:
                     where=mailbox.c.reply.is_(None),
                 )
             )
-        self._wake()
+        self.wake(borough)
 
     def pending(self, borough: PartyId, *, now: float) -> list[Letter]:
         """Return what this borough has not answered and has not expired."""
@@ -63,7 +71,8 @@ class Mailbox:
                 .where(mailbox.c.message_id == message_id, mailbox.c.borough == borough, mailbox.c.reply.is_(None))
                 .values(reply=reply)
             )
-        self._wake()
+        with self.answered:
+            self.answered.notify_all()
 
     def replies(self, message_ids: Iterable[str]) -> dict[str, bytes]:
         """Return the replies that have arrived, by message id."""

@@ -99,7 +99,7 @@ class Register:
             raise Expired("the policy is outside its validity")
         if (header.roster_version, header.epoch) != (public.roster.version, public.roster.epoch):
             raise DigestMismatch("the header names another roster version or epoch")
-        latest = min(policy.valid_until + timedelta(days=policy.retention_days), public.roster.epoch_until)
+        latest = min(now + timedelta(days=policy.retention_days), public.roster.epoch_until)
         if header.retain_until > latest:
             raise DigestMismatch("field retain_until: longer than the policy or the epoch allows")
         features = public.plan(policy.plan).catalogue.head(header.category).features

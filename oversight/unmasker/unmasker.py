@@ -98,9 +98,10 @@ class Unmasker:
         plan, now = record.plan, self._clock.now()
         if record.closed or not plan.valid_from <= now < plan.valid_until:
             raise Expired("the plan is closed or outside its validity")
-        spec = check_request(request, plan=plan, roster=public.roster, answered=len(record.releases))
+        public.require_current(record)
+        spec = check_request(request, plan=plan, roster=record.roster, answered=len(record.releases))
         checked = check_statements(
-            statements, request=request.digest(), index=request.index, plan=plan, roster=public.roster
+            statements, request=request.digest(), index=request.index, plan=plan, roster=record.roster
         )
         private = self._store.private_key(plan.unmasker_key)
         if private is None:

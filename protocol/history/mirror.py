@@ -135,7 +135,10 @@ class Mirror:
         earlier = self._remembered
         if earlier is not None:
             size = earlier.checkpoint.size
-            if size > target.size or self.history.tree.root(size) != earlier.checkpoint.root:
+            if size > target.size:
+                # An old checkpoint, replayed or restored: no contradiction, and nothing to believe.
+                raise CheckpointInvalid(f"the checkpoint is of size {target.size}, this party has seen {size}")
+            if self.history.tree.root(size) != earlier.checkpoint.root:
                 self._stop(earlier, signed)
             self._remembered = None
         self.checkpoint = signed

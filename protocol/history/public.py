@@ -96,6 +96,16 @@ class PublicRecord:
             raise PlanNotApproved(f"plan {digest[:16]} is not in the witnessed log")
         return self.plans[digest]
 
+    def require_current(self, record: PlanRecord) -> None:
+        """Return if the plan was approved under the current roster: a plan ends when the roster changes.
+
+        Raises: Expired. Otherwise a party could be asked under one roster and checked under another.
+        """
+        if record.roster != self.roster:
+            raise Expired(
+                f"the plan was approved under roster {record.roster.version}, now it is {self.roster.version}"
+            )
+
     def policy(self, digest: Digest) -> FlagPolicy:
         """Return an approved policy. Raises: PlanNotApproved."""
         if digest not in self.policies:
@@ -181,6 +191,7 @@ class PublicRecord:
         record = self.plan(receipt.plan)
         if receipt.index in record.receipts or receipt.index != len(record.releases) or record.closed:
             raise AlreadyAnswered(f"index {receipt.index} is not the next one of the plan")
+        self.require_current(record)
         if not record.plan.valid_from.date() <= day <= record.plan.valid_until.date():
             raise Expired("the plan was unmasked outside its validity")
         statements = check_statements(

@@ -120,12 +120,15 @@ def test_desk_that_starts_again_on_a_fork_remembers_what_it_had_accepted(world, 
     assert (world.root / "custodian-1" / "fork-evidence").is_dir()
 
 
-def test_desk_that_starts_again_on_a_shorter_history_stops(world):
+def test_desk_that_starts_again_on_a_shorter_history_believes_none_of_it(world):
+    """An old checkpoint replayed is no contradiction: nothing is believed, and nothing is kept that stops the desk."""
     world.reader("custodian-1").sync()
     shorter = Fork(world, "shorter")
     shorter.cosigned()
-    with pytest.raises(ForkDetected):
+    with pytest.raises(CheckpointInvalid, match="has seen"):
         world.reader("custodian-1", appender=shorter.appender).sync()
+    assert not (world.root / "custodian-1" / "fork-evidence").exists()
+    world.reader("custodian-1").sync()
     shorter.database.close()
 
 

@@ -77,8 +77,8 @@ class Boroughs:
                 message = message_from_proto(ProtoMessage.FromString(letter.message))
                 reply = message_to_proto(app(message, context)).SerializeToString()
                 self._mailbox.store_reply(letter.message_id, borough, reply)
-            with self._mailbox.changed:
-                self._mailbox.changed.wait(0.02)
+            with self._mailbox.answered:
+                self._mailbox.answered.wait(0.02)
 
 
 def averaging_app(value, examples, seen):

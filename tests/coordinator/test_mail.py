@@ -65,10 +65,12 @@ def test_whoever_waits_is_woken(mailbox, event):
     woken = threading.Event()
     waiting = threading.Event()
 
+    condition = mailbox.waiting("borough-1") if event == "put" else mailbox.answered
+
     def wait():
-        with mailbox.changed:
+        with condition:
             waiting.set()
-            if mailbox.changed.wait(20):
+            if condition.wait(20):
                 woken.set()
 
     thread = threading.Thread(target=wait)

@@ -8,7 +8,7 @@ import pytest
 from coordinator.rounds import Reply, UnmaskerClient
 from protocol.aggregation import masks
 from protocol.documents.plan import Statement
-from protocol.errors import AlreadyAnswered, CohortTooSmall, PeerUnreachable, ShapeMismatch, SumInvalid
+from protocol.errors import AlreadyAnswered, CohortTooSmall, Expired, PeerUnreachable, SumInvalid
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
 
@@ -191,6 +191,16 @@ def test_borough_that_signs_a_vector_it_did_not_mask_burns_the_index(world, plan
     assert world.record(plan).releases == []
     assert world.runs.get(plan, 0).burnt == "sum.invalid"
     assert world.runs.get(plan, 0).vectors is None
+    assert world.record(plan).closed
+    assert world.unmasker._store.private_key(world.record(plan).plan.unmasker_key) is None
+
+
+def test_expired_plan_is_closed_and_its_key_destroyed(world, plan):
+    world.clock.advance(world.record(plan).plan.valid_until - world.clock.now())
+    with pytest.raises(Expired):
+        world.run(plan)
+    assert world.record(plan).closed
+    assert world.unmasker._store.private_key(world.record(plan).plan.unmasker_key) is None
 
 
 def test_burnt_index_is_never_used_again(world, plan):
@@ -233,6 +243,7 @@ def test_mask_sum_of_another_length_burns_the_index(world, plan):
         return world.signed(receipt.model_copy(update={"mask_sum": digest_of(shorter)}), "unmasker").encode()
 
     lying = UnmaskerClient(commit=commit, reveal=lambda digest, index: shorter, close=real.close)
-    with pytest.raises(ShapeMismatch):
+    with pytest.raises(SumInvalid, match="16 bytes"):
         world.runner(lying).run(plan, world.ask, forget=lambda index: None)
     assert world.runs.get(plan, 0).burnt == "shape.mismatch"
+    assert world.record(plan).closed

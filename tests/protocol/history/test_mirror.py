@@ -124,8 +124,9 @@ def test_a_smaller_tree_than_remembered_is_refused():
     force.log("plan", force.plan())
     remembered = force.checkpoint()
     mirror = mirror_of(force, remembered)
-    with pytest.raises(ForkDetected, match="sizes 3 and 2"):
+    with pytest.raises(CheckpointInvalid, match="size 2, this party has seen 3"):
         mirror.extend(leaves(force)[:2], small)
+    assert mirror.evidence is None
 
 
 def test_a_smaller_tree_than_already_read_is_refused_and_is_no_fork_if_it_is_an_earlier_one():

@@ -269,6 +269,15 @@ def test_no_receipt_follows_the_closure():
     refused(force, AlreadyAnswered, "receipt", exchange.receipt)
 
 
+def test_a_plan_ends_when_the_roster_changes():
+    """Otherwise boroughs would be asked under one roster and their sum checked under another."""
+    force, plan = planned()
+    asked = force.exchange(plan)
+    force.log("roster", force.next_roster())
+    refused(force, Expired, "receipt", asked.receipt, match="approved under roster 1, now it is 2")
+    force.log("closure", force.closure(plan))
+
+
 def test_a_plan_is_not_unmasked_outside_its_validity():
     force, plan = planned()
     exchange = force.exchange(plan)
