@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from protocol.errors import StorageError
+
+JOURNAL_ATTEMPTS = 50
+JOURNAL_WAIT_SECONDS = 0.1
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -53,12 +58,14 @@ class DurableDatabase:
         self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
         def configure(connection: Any, record: Any) -> None:
-            connection.execute(f"PRAGMA journal_mode={journal_mode}")
+            _set_journal_mode(connection, journal_mode)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA secure_delete=ON")
 
         sa.event.listen(self._engine, "connect", configure)
         with self.transaction() as connection:
+            # Another process may open the same new file now: one of the two makes the tables, the other waits.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
             if version not in (0, schema_version):
                 raise StorageError(f"{path} has schema {version}, this version knows {schema_version}")
@@ -87,3 +94,15 @@ class DurableDatabase:
     def close(self) -> None:
         """Release the file."""
         self._engine.dispose()
+
+
+def _set_journal_mode(connection: Any, mode: str) -> None:
+    """Switch the journal mode; SQLite does not wait for a lock here by itself, so we do."""
+    for attempt in range(JOURNAL_ATTEMPTS):
+        try:
+            connection.execute(f"PRAGMA journal_mode={mode}")
+            return
+        except sqlite3.OperationalError:
+            if attempt == JOURNAL_ATTEMPTS - 1:
+                raise
+            time.sleep(JOURNAL_WAIT_SECONDS)

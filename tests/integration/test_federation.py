@@ -194,9 +194,9 @@ def test_new_stream_of_a_borough_ends_its_earlier_one(made, monkeypatch):
     ends = []
     original = FederationService._end
 
-    def end(self, ended):
+    def end(self, borough, ended):
         ends.append(ended)
-        original(self, ended)
+        original(self, borough, ended)
 
     monkeypatch.setattr(FederationService, "_end", end)
     with made.federation() as running:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -83,3 +85,21 @@ def test_without_scrubbing_the_write_ahead_log_keeps_a_deleted_value(tmp_path):
     with database.transaction() as connection:
         connection.execute(sa.delete(VALUES))
     assert MARK[:200] in on_disk(tmp_path)
+
+
+def test_two_processes_may_open_a_new_database_at_once(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from tests.protocol.test_durable import opened; "
+        "sys.stdin.readline(); opened(Path(sys.argv[1]))"
+    )
+    for round_ in range(5):
+        path = tmp_path / f"state-{round_}.sqlite"
+        processes = [
+            subprocess.Popen([sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        for process in processes:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        errors = [process.communicate(timeout=60)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], errors
