@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Self, TypeVar
 
 from pydantic import model_validator
@@ -70,7 +71,8 @@ class Envelope(Value):
         """
         if self.payloadType != kind.payload_type:
             raise MalformedDocument(f"expected {kind.payload_type}, the envelope says {self.payloadType[:80]}")
-        return kind.decode(self.payload_bytes())
+        document: D = _decoded(kind, self.payload)
+        return document
 
     def signed_by(self, keys: Iterable[HexKey]) -> frozenset[HexKey]:
         """Return those of ``keys`` whose signature over this envelope verifies.
@@ -97,6 +99,12 @@ class Envelope(Value):
             raise BadSignature("the signatures are over different payloads")
         merged = {signature.keyid: signature for signature in (*self.signatures, *other.signatures)}
         return self.model_copy(update={"signatures": tuple(merged[keyid] for keyid in sorted(merged))})
+
+
+@lru_cache(maxsize=128)
+def _decoded(kind: type[D], payload: str) -> D:
+    """Return a document; remembered, because a reader looks into one envelope several times and documents are frozen."""
+    return kind.decode(_from_base64(payload, "payload"))
 
 
 def _from_base64(text: str, field: str) -> bytes:
