@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from coordinator.grid import GrpcGrid
 from coordinator.log.appender import Appender
@@ -26,7 +28,7 @@ from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.roster import Roster
-from protocol.ids import Digest, HexKey, PartyId
+from protocol.ids import Digest, HexKey, PartyId, Role
 from protocol.rpc.channel import open_channel
 from protocol.rpc.party import Party
 from protocol.rpc.server import serve
@@ -86,9 +88,9 @@ class Coordinator:
         rosters = self.appender.history.public.rosters
         return rosters[-1] if rosters else self.party.roster
 
-    def _connect(self, address: str, role: str, party_id: PartyId) -> grpc.Channel:
+    def _connect(self, address: str, role: Role, party_id: PartyId) -> grpc.Channel:
         roster = self.roster()
-        server = roster.party(party_id, role)  # type: ignore[arg-type]
+        server = roster.party(party_id, role)
         return open_channel(address, server=server, roster=roster, files=self.settings.tls())
 
     # --- serving ------------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ class Coordinator:
 
     # --- the unmasker -------------------------------------------------------------------------------------------
 
-    def _unmasker(self, method: str, request: object):  # type: ignore[no-untyped-def]
+    def _unmasker(self, method: str, request: Message) -> Any:
         name = self.roster().with_role("unmasker")[0].id
         with self._connect(self.settings.unmasker, "unmasker", name) as channel:
             try:

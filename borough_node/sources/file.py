@@ -103,7 +103,7 @@ def _literal(text: str) -> str:
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
     # Without the option, a folder named "a=1" on the way to the file would become a column.
     relation = f"read_parquet({_literal(str(path))}, hive_partitioning=false)"
-    described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()  # noqa: S608
+    described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
     return OpenFile(connection, relation, {str(row[0]): str(row[1]) for row in described})
 
 

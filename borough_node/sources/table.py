@@ -89,10 +89,10 @@ def read_table(path: Path, *, layout: TableLayout, catalogue: FeatureCatalogue, 
         _check_types(file.types, texts=texts, cutoff=layout.cutoff, numbers=numbers)
         _stage(file, texts=texts, cutoff=layout.cutoff, numbers=numbers)
         _check_rows(file, layout, silo=silo, with_silo=with_silo)
-        columns = file.columns(f"SELECT {listed([*texts, layout.cutoff])} FROM staged")  # noqa: S608
+        columns = file.columns(f"SELECT {listed([*texts, layout.cutoff])} FROM staged")
         # A null becomes NaN here, so that both kinds of missing value meet one rule.
         filled = ", ".join(f"coalesce({quoted(name)}, 'nan') AS {quoted(name)}" for name in numbers)
-        columns |= file.columns(f"SELECT {filled} FROM staged")  # noqa: S608
+        columns |= file.columns(f"SELECT {filled} FROM staged")
     eligible = {head.eligible for head in catalogue.heads}
     return PersonnelTable(
         person=np.asarray(columns[layout.person], dtype=object),
@@ -130,9 +130,9 @@ def split_table(source_path: Path, layout: TableLayout, directory: Path) -> dict
         silo = _silo_column(layout, file.types, with_silo=True) or ""
         _check_columns([silo], file.types, None)
         _check_types(file.types, texts=[silo], cutoff=None, numbers=[])
-        file.run(f"CREATE TEMP TABLE raw AS SELECT * FROM {file.relation}")  # noqa: S608
+        file.run(f"CREATE TEMP TABLE raw AS SELECT * FROM {file.relation}")
         trimmed = f"coalesce(trim(CAST({quoted(silo)} AS VARCHAR)), '')"
-        found = [str(row[0]) for row in file.rows(f"SELECT DISTINCT {trimmed} FROM raw ORDER BY 1")]  # noqa: S608
+        found = [str(row[0]) for row in file.rows(f"SELECT DISTINCT {trimmed} FROM raw ORDER BY 1")]
         if not found:
             raise TableInvalid(f"{source_path.name}: the table has no rows; export it again")
         files = {name: directory / f"{party_id(name)}.parquet" for name in found}
@@ -140,7 +140,7 @@ def split_table(source_path: Path, layout: TableLayout, directory: Path) -> dict
             raise TableInvalid(f"column {silo}: two silos give one file name; rename one of them")
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, target in files.items():
-            file.run(f"COPY (SELECT * FROM raw WHERE {trimmed} = ?) TO ? (FORMAT parquet)", [name, str(target)])  # noqa: S608
+            file.run(f"COPY (SELECT * FROM raw WHERE {trimmed} = ?) TO ? (FORMAT parquet)", [name, str(target)])
             target.chmod(0o600)
     return files
 
@@ -188,16 +188,16 @@ def _check_types(types: dict[str, str], *, texts: list[str], cutoff: str | None,
 
 def _stage(file: OpenFile, *, texts: list[str], cutoff: str, numbers: list[str]) -> None:
     """Read the file once into table ``staged``: text trimmed and never null, the rest numbers or null."""
-    file.run(f"CREATE TEMP TABLE raw AS SELECT {listed([*texts, cutoff, *numbers])} FROM {file.relation}")  # noqa: S608
+    file.run(f"CREATE TEMP TABLE raw AS SELECT {listed([*texts, cutoff, *numbers])} FROM {file.relation}")
     # Trimmed, or a person could have two rows at one cutoff that differ in a blank.
     chosen = [f"coalesce(trim(CAST({q} AS VARCHAR)), '') AS {q}" for q in map(quoted, texts)]
     # A cast alone would round 2024.5 to a year.
     whole = f"regexp_extract({quoted(cutoff)}, '^ *(-?[0-9]+) *$', 1)" if file.is_csv else quoted(cutoff)
     chosen += [f"TRY_CAST({whole} AS BIGINT) AS {quoted(cutoff)}"]
     chosen += [f"TRY_CAST({q} AS DOUBLE) AS {q}" for q in map(quoted, numbers)]
-    file.run(f"CREATE TEMP TABLE staged AS SELECT {', '.join(chosen)} FROM raw")  # noqa: S608
+    file.run(f"CREATE TEMP TABLE staged AS SELECT {', '.join(chosen)} FROM raw")
     lost = [f"count(*) FILTER (raw.{q} IS NOT NULL AND staged.{q} IS NULL)" for q in map(quoted, numbers)]
-    counts = file.rows(f"SELECT {', '.join(lost)} FROM raw POSITIONAL JOIN staged")[0]  # noqa: S608
+    counts = file.rows(f"SELECT {', '.join(lost)} FROM raw POSITIONAL JOIN staged")[0]
     for name, count in zip(numbers, counts, strict=True):
         if count:
             raise TableInvalid(f"column {name}: holds text that is no number; export it as numbers")
@@ -206,7 +206,7 @@ def _stage(file: OpenFile, *, texts: list[str], cutoff: str, numbers: list[str])
 def _check_rows(file: OpenFile, layout: TableLayout, *, silo: str | None, with_silo: bool) -> None:
     person, cutoff = quoted(layout.person), quoted(layout.cutoff)
     rows, nobody, no_cutoff, distinct = file.rows(
-        f"SELECT count(*), count(*) FILTER ({person} = ''), count(*) FILTER ({cutoff} IS NULL),"  # noqa: S608
+        f"SELECT count(*), count(*) FILTER ({person} = ''), count(*) FILTER ({cutoff} IS NULL),"
         f" count(DISTINCT ({person}, {cutoff})) FROM staged"
     )[0]
     if not rows:
@@ -223,9 +223,7 @@ def _check_rows(file: OpenFile, layout: TableLayout, *, silo: str | None, with_s
         )
     if silo:
         named = quoted(silo)
-        unnamed, boroughs = file.rows(
-            f"SELECT count(*) FILTER ({named} = ''), count(DISTINCT {named}) FROM staged"  # noqa: S608
-        )[0]
+        unnamed, boroughs = file.rows(f"SELECT count(*) FILTER ({named} = ''), count(DISTINCT {named}) FROM staged")[0]
         if unnamed:
             raise TableInvalid(f"column {silo}: has missing values; every row must name its borough")
         if boroughs > 1 and not with_silo:

@@ -33,7 +33,7 @@ class FederationService(federation_pb2_grpc.FederationServicer):
         with self._lock:
             return tuple(sorted(self._current))
 
-    def Connect(  # noqa: N802 - the name in the .proto
+    def Connect(
         self, request_iterator: Iterator[federation_pb2.BoroughFrame], context: grpc.ServicerContext
     ) -> Iterator[federation_pb2.CoordinatorFrame]:
         """Serve one borough until its stream ends."""

@@ -17,9 +17,7 @@ class LogService(log_pb2_grpc.LogServicer):
     def __init__(self, appender: Appender) -> None:
         self._appender = appender
 
-    def Read(  # noqa: N802 - the name in the .proto
-        self, request: log_pb2.ReadRequest, context: grpc.ServicerContext
-    ) -> Iterator[log_pb2.ReadResponse]:
+    def Read(self, request: log_pb2.ReadRequest, context: grpc.ServicerContext) -> Iterator[log_pb2.ReadResponse]:
         """Stream the witnessed leaves from ``start``. Raises: NotReady before the first witnessed checkpoint."""
         latest = self._appender.latest()
         if latest is None:

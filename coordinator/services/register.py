@@ -43,18 +43,14 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
     def _caller(self, context: grpc.ServicerContext) -> Party:
         return caller_of(context, self._roster())
 
-    def Proposals(  # noqa: N802
-        self, request: register_pb2.Empty, context: grpc.ServicerContext
-    ) -> register_pb2.ProposalList:
+    def Proposals(self, request: register_pb2.Empty, context: grpc.ServicerContext) -> register_pb2.ProposalList:
         """Return what waits for signatures."""
         waiting = self._proposals.waiting()
         return register_pb2.ProposalList(
             proposals=[register_pb2.Proposal(kind=kind, envelope=envelope) for _, kind, envelope in waiting]
         )
 
-    def Endorse(  # noqa: N802
-        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
-    ) -> register_pb2.Empty:
+    def Endorse(self, request: register_pb2.SignedDocument, context: grpc.ServicerContext) -> register_pb2.Empty:
         """Add a custodian's signature."""
         envelope = Envelope.decode(request.envelope)
         if self._proposals.endorse(envelope) is not None:
@@ -62,15 +58,13 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
             self._on_logged(envelope.payloadType)
         return register_pb2.Empty()
 
-    def RaiseFlags(  # noqa: N802
-        self, request: register_pb2.FlagBatch, context: grpc.ServicerContext
-    ) -> register_pb2.Positions:
+    def RaiseFlags(self, request: register_pb2.FlagBatch, context: grpc.ServicerContext) -> register_pb2.Positions:
         """Log a borough's flags, then say where they stand."""
         flags = [(Envelope.decode(flag.envelope), flag.ciphertext, tuple(flag.sealed_shares)) for flag in request.flags]
         indices = self._register.raise_flags(self._caller(context), flags)
         return register_pb2.Positions(indices=indices, checkpoint=self._publish().encode())
 
-    def Shares(  # noqa: N802
+    def Shares(
         self, request: register_pb2.SharesRequest, context: grpc.ServicerContext
     ) -> Iterator[register_pb2.ShareDelivery]:
         """Stream a custodian's own shares."""
@@ -79,24 +73,20 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
                 envelope=flag.envelope, sealed_share=share, index=flag.leaf, salt=flag.salt
             )
 
-    def Flags(  # noqa: N802
+    def Flags(
         self, request: register_pb2.Empty, context: grpc.ServicerContext
     ) -> Iterator[register_pb2.SignedDocument]:
         """Stream all flags' signed headers."""
         for flag in self._store.all_flags():
             yield register_pb2.SignedDocument(envelope=flag.envelope)
 
-    def Submit(  # noqa: N802
-        self, request: register_pb2.Submission, context: grpc.ServicerContext
-    ) -> register_pb2.Position:
+    def Submit(self, request: register_pb2.Submission, context: grpc.ServicerContext) -> register_pb2.Position:
         """Log a case document and publish it."""
         index = self._register.submit(self._caller(context), request.kind, Envelope.decode(request.envelope))
         self._publish()
         return register_pb2.Position(index=index)
 
-    def Cases(  # noqa: N802
-        self, request: register_pb2.Empty, context: grpc.ServicerContext
-    ) -> Iterator[register_pb2.CaseDocument]:
+    def Cases(self, request: register_pb2.Empty, context: grpc.ServicerContext) -> Iterator[register_pb2.CaseDocument]:
         """Stream case documents: all to a custodian, to an investigator those of warrants that name it."""
         caller = self._caller(context)
         visible: set[Digest] = set()
@@ -114,9 +104,7 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
                     kind=case.kind, envelope=case.envelope, index=case.index, salt=case.salt
                 )
 
-    def Open(  # noqa: N802
-        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
-    ) -> register_pb2.Opened:
+    def Open(self, request: register_pb2.SignedDocument, context: grpc.ServicerContext) -> register_pb2.Opened:
         """Log an opening under a witnessed checkpoint, then hand over the ciphertext."""
         index, flag = self._register.open(self._caller(context), Envelope.decode(request.envelope))
         self._publish()

@@ -15,26 +15,22 @@ class UnmaskerService(unmasker_pb2_grpc.UnmaskerServicer):
     def __init__(self, unmasker: Unmasker) -> None:
         self._unmasker = unmasker
 
-    def NewPlanKey(  # noqa: N802 - the name in the .proto, here and below
+    def NewPlanKey(
         self, request: unmasker_pb2.NewPlanKeyRequest, context: grpc.ServicerContext
     ) -> unmasker_pb2.PlanKey:
         """Make a key for a plan."""
         return unmasker_pb2.PlanKey(public_key=bytes.fromhex(self._unmasker.new_plan_key(request.plan_id)))
 
-    def Commit(  # noqa: N802
-        self, request: unmasker_pb2.CommitRequest, context: grpc.ServicerContext
-    ) -> unmasker_pb2.SignedReceipt:
+    def Commit(self, request: unmasker_pb2.CommitRequest, context: grpc.ServicerContext) -> unmasker_pb2.SignedReceipt:
         """Check statements and make a receipt."""
         statements = [Envelope.decode(content) for content in request.statements]
         return unmasker_pb2.SignedReceipt(envelope=self._unmasker.commit(request.request, statements).encode())
 
-    def Reveal(  # noqa: N802
-        self, request: unmasker_pb2.RevealRequest, context: grpc.ServicerContext
-    ) -> unmasker_pb2.MaskSum:
+    def Reveal(self, request: unmasker_pb2.RevealRequest, context: grpc.ServicerContext) -> unmasker_pb2.MaskSum:
         """Reveal a logged receipt's mask sum."""
         return unmasker_pb2.MaskSum(mask_sum=self._unmasker.reveal(request.plan, request.index))
 
-    def ClosePlan(  # noqa: N802
+    def ClosePlan(
         self, request: unmasker_pb2.ClosePlanRequest, context: grpc.ServicerContext
     ) -> unmasker_pb2.SignedClosure:
         """Destroy a plan's key."""

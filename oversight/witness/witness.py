@@ -85,7 +85,7 @@ class WitnessService(witness_pb2_grpc.WitnessServicer):
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
 
-    def AddCheckpoint(  # noqa: N802 - the name in the .proto
+    def AddCheckpoint(
         self, request: witness_pb2.AddCheckpointRequest, context: grpc.ServicerContext
     ) -> witness_pb2.Cosignature:
         """Cosign a checkpoint that extends what was seen."""
