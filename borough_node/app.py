@@ -50,6 +50,7 @@ class Node:
             remembered=None if stored is None else SignedCheckpoint.decode(stored),
             remember=lambda signed: self.ledger.store_checkpoint(signed.encode()),
             keep_evidence=lambda evidence: self.ledger.store_evidence(evidence.earlier, evidence.later),
+            clock=clock,
         )
         self.gate = Gate(
             borough=settings.id,

@@ -17,18 +17,25 @@ from borough_node.scoring.candidates import candidates
 from borough_node.training.vectors import FUNCTIONS
 from protocol.aggregation.accounting import rho_of
 from protocol.aggregation.encoding import Int64Array, quantised_sum
-from protocol.aggregation.exchange import check_request, mask_contribution
+from protocol.aggregation.exchange import mask_contribution
 from protocol.aggregation.planning import events, local_sigma_ring, rows_per_person
 from protocol.aggregation.tags import check_seed
 from protocol.clock import Clock
 from protocol.documents.flags import SealedFlag
 from protocol.documents.plan import ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
-from protocol.errors import BehindLog, BudgetExceeded, Expired, ForkDetected, ReleaseRefused
+from protocol.errors import (
+    AlreadyAnswered,
+    BehindLog,
+    BudgetExceeded,
+    Expired,
+    ForkDetected,
+    PlanClosed,
+    ReleaseRefused,
+)
 from protocol.history.leaves import commitment
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.rpc.log_reader import LogReader
-from protocol.scorecard.descent import check_inputs
 from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
@@ -108,21 +115,16 @@ class Gate:
 
     def _repeat(self, stored: Answer, request: ReleaseRequest) -> Answer:
         if stored.request != request.digest():
-            raise ReleaseRefused(f"index {request.index} was answered for another request")
+            raise AlreadyAnswered(f"index {request.index} was answered for another request")
         if stored.vector is None:
-            raise ReleaseRefused(f"index {request.index} belongs to a closed plan")
+            raise PlanClosed(f"index {request.index} belongs to a closed plan")
         return stored
 
     def _check(self, request: ReleaseRequest, record: PlanRecord) -> ReleaseSpec:
-        plan, now = record.plan, self._clock.now()
-        if self._borough not in plan.borough_ids():
+        if self._borough not in record.plan.borough_ids():
             raise ReleaseRefused("this borough is not part of the plan")
-        if record.closed or not plan.valid_from <= now < plan.valid_until:
-            raise Expired("the plan is closed or outside its validity")
-        self._reader.public.require_current(record)
-        spec = check_request(request, plan=plan, roster=record.roster, answered=len(record.releases))
-        check_inputs(request, plan=plan, catalogue=record.catalogue, releases=record.published)
-        return spec
+        self._reader.public.require_live(record, now=self._clock.now())
+        return record.check_request(request)
 
     def _charge(self, request: ReleaseRequest, plan: TrainingPlan, spec: ReleaseSpec) -> None:
         if self._ledger.is_charged(request.plan, request.index, request.digest()):

@@ -1,21 +1,32 @@
 """One plan, release by release: ask, fix the set, commit, log, reveal, check, publish. Every step survives a kill.
 
 Rules this module keeps: a request is made once and resent unchanged; the set of boroughs is fixed on disk before the
-unmasker hears of it; a sum that fails its checks burns its index; vectors are deleted once the sum is published.
+unmasker hears of it; a sum that fails its checks burns its index, in the log, and a spare takes its place if the plan
+has one; vectors are deleted once the sum is published or burnt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from coordinator.log.appender import Appender
 from coordinator.store.runs import Round, Runs
 from protocol.aggregation import tags
 from protocol.aggregation.exchange import check_statements, reveal_sum
 from protocol.documents.arrays import Array
-from protocol.documents.plan import Closure, Receipt, Release, ReleaseRequest, Statement, TrainingPlan
-from protocol.errors import CohortTooSmall, Expired, ModelMismatch, ProtocolError, ShapeMismatch, StateError, SumInvalid
+from protocol.documents.plan import Burn, Closure, Receipt, Release, ReleaseRequest, Statement, TrainingPlan
+from protocol.errors import (
+    CohortTooSmall,
+    Expired,
+    ModelMismatch,
+    ProtocolError,
+    ShapeMismatch,
+    SparesSpent,
+    StateError,
+    SumInvalid,
+)
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.log.note import SignedCheckpoint
@@ -74,30 +85,33 @@ class PlanRunner:
 
         Args:
             forget: Deletes the replies to one index.
-        Raises: CohortTooSmall if too few boroughs answered in time (call again to ask again); SumInvalid if an index
-            is burnt, Expired if the plan ended, both after the plan is closed; what the unmasker refuses.
+        Raises: CohortTooSmall if too few boroughs answered in time (call again to ask again); SumInvalid or SparesSpent
+            if more indices are burnt than the plan has spares, Expired if the plan ended, all three after the plan is
+            closed; what the unmasker refuses.
         """
         self._publish()
-        for index in range(len(self._record(plan).releases)):
+        for index in range(self._record(plan).next_index):
             # A kill between publishing and deleting left these behind.
             self._forget(plan, index, forget)
-        while not self._record(plan).complete:
-            index = len(self._record(plan).releases)
+        while not (record := self._record(plan)).complete:
+            index = record.next_index
             try:
-                self._require_valid(plan)
+                self._appender.history.public.require_live(record, now=self._appender.now())
+                record.require_spare()
                 self._release(plan, index, ask)
-            except (SumInvalid, Expired):
+            except SumInvalid as error:
+                self._forget(plan, index, forget)
+                if not self._record(plan).has_spare:
+                    self._close(plan)
+                    raise
+                self._report(error.code, f"plan {plan[:16]}, {error.detail}: a spare takes its place")
+            except (SparesSpent, Expired):
                 # The plan cannot go on; its key must not outlive it.
                 self._forget(plan, index, forget)
                 self._close(plan)
                 raise
             self._forget(plan, index, forget)
         self._close(plan)
-
-    def _require_valid(self, plan: Digest) -> None:
-        self._appender.history.public.require_current(self._record(plan))
-        if self._appender.now() >= self._record(plan).plan.valid_until:
-            raise Expired(f"plan {plan[:16]} ended before its last release")
 
     def _close(self, plan: Digest) -> None:
         if not self._record(plan).closed:
@@ -113,7 +127,8 @@ class PlanRunner:
     def _release(self, plan: Digest, index: int, ask: Ask) -> None:
         current = self._round(plan, index)
         if current.burnt is not None:
-            raise SumInvalid(f"index {index} is burnt: {current.burnt}")
+            # A kill came between the database's word and the log's.
+            self._burn(plan, index, current.burnt)
         if current.statements is None:
             current = self._fix_set(plan, index, current, ask)
         receipt = self._receipt(plan, index, current)
@@ -122,15 +137,21 @@ class PlanRunner:
             release = self._unmask(plan, index, current, receipt, mask_sum)
         except (SumInvalid, ShapeMismatch) as error:
             self._runs.burn(plan, index, reason=error.code)
-            raise SumInvalid(f"index {index} is burnt: {error.detail}") from error
+            self._burn(plan, index, error.detail)
         self._appender.append("release", sign(release, self._key))
         self._publish()
+
+    def _burn(self, plan: Digest, index: int, reason: str) -> NoReturn:
+        receipt, _ = self._record(plan).receipts[index]
+        self._appender.append("burn", sign(Burn(plan=plan, index=index, receipt=receipt.digest()), self._key))
+        self._publish()
+        raise SumInvalid(f"index {index} is burnt: {reason}")
 
     def _round(self, plan: Digest, index: int) -> Round:
         stored = self._runs.get(plan, index)
         if stored is None:
             record = self._record(plan)
-            spec, seed = record.plan.releases[index], tags.new_seed()
+            spec, seed = record.plan.releases[len(record.releases)], tags.new_seed()
             inputs = next_inputs(record.plan, record.catalogue, record.published)
             request = ReleaseRequest(
                 roster=record.roster.digest(),
@@ -171,10 +192,11 @@ class PlanRunner:
         return fixed
 
     def _check_reply(self, borough: PartyId, reply: Reply, request: ReleaseRequest, size: int) -> None:
-        roster = self._appender.history.public.roster
-        statement, signer = verify_signed_by_role(Envelope.decode(reply.statement), Statement, roster, "borough")
+        public = self._appender.history.public
+        statement, signer = verify_signed_by_role(Envelope.decode(reply.statement), Statement, public.roster, "borough")
         if signer.id != borough or statement.request != request.digest():
             raise ModelMismatch("the statement is by another borough or about another request")
+        public.ledgers.check([statement], public.roster)
         if len(reply.vector) != size or digest_of(reply.vector) != statement.vector:
             raise ShapeMismatch("the vector is not the one that the statement signs")
 
@@ -199,11 +221,11 @@ class PlanRunner:
             plan=record.plan,
             roster=record.roster,
         )
-        vectors = current.vectors or {}
+        vectors = self._runs.vectors(plan, index)
         if {statement.borough for statement in statements} != set(vectors):
             raise SumInvalid("the receipt speaks of another set of boroughs")
         sums = reveal_sum(
-            vectors, mask_sum, spec=record.plan.releases[index], plan=record.plan, tag_seed=current.tag_seed
+            vectors, mask_sum, spec=record.check_request(request), plan=record.plan, tag_seed=current.tag_seed
         )
         return Release(
             request=request,

@@ -44,6 +44,7 @@ class UnmaskerProcess:
         self.settings = settings
         self.party = Party.open(settings)
         self._report = report
+        self._clock = clock
         self._memory = CheckpointFile(settings.state)
         self._store = UnmaskerStore(settings.state / "unmasker.sqlite")
         self._memory.load()
@@ -65,6 +66,7 @@ class UnmaskerProcess:
             remembered=self._memory.load(),
             remember=self._memory.remember,
             keep_evidence=self._memory.keep_evidence,
+            clock=self._clock,
         )
 
     def start(self) -> None:
@@ -137,18 +139,18 @@ def open_custodian(settings: CustodianSettings, *, clock: Clock) -> tuple[Connec
         key = HPKEPrivateKey.decode(Secret(bytes.fromhex(settings.envelope_key.read_text().strip())))
     except (OSError, ValueError):
         raise ConfigurationError("field envelope_key: not a readable key in hex") from None
-    connection = Connection(settings)
+    connection = Connection(settings, clock=clock)
     shares = ShareStore(settings.state / "shares")
     return connection, CustodianDesk(connection, shares=shares, envelope_key=key, clock=clock)
 
 
 def open_issuer(settings: IssuerSettings, *, clock: Clock) -> tuple[Connection, IssuerDesk]:
     """Return an issuer's connection and desk. Raises: ConfigurationError, TransportError."""
-    connection = Connection(settings)
+    connection = Connection(settings, clock=clock)
     return connection, IssuerDesk(connection, clock=clock)
 
 
 def open_investigator(settings: InvestigatorSettings, *, clock: Clock) -> tuple[Connection, InvestigatorDesk]:
     """Return an investigator's connection and desk. Raises: ConfigurationError, TransportError."""
-    connection = Connection(settings)
+    connection = Connection(settings, clock=clock)
     return connection, InvestigatorDesk(connection, keys=settings.state / "keys", clock=clock)

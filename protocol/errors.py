@@ -140,6 +140,16 @@ class CheckpointInvalid(VerificationError):
     remedy_text = "Ask the coordinator for the current checkpoint; without a majority of witnesses nothing proceeds."
 
 
+class DatedAhead(VerificationError):
+    """A leaf is dated later than the witnesses saw it."""
+
+    code = "log.dated_ahead"
+    public_message = "The log holds a leaf that is dated after its witnesses' time."
+    remedy_text = (
+        "Stop. Keep the checkpoint and ask the coordinator why: a later date frees budget that is still spent."
+    )
+
+
 class ForkDetected(VerificationError):
     """Two checkpoints of one log contradict each other: both are kept as evidence and the party stops."""
 
@@ -198,6 +208,30 @@ class Expired(RefusalError):
     code = "document.expired"
     public_message = "The document is outside its validity."
     remedy_text = "Have a new document issued and approved; validity is never extended in place."
+
+
+class PlanClosed(Expired):
+    """The plan is closed: its key is destroyed."""
+
+    code = "plan.closed"
+    public_message = "The plan is closed."
+    remedy_text = "A closed plan stays closed; draft a new plan and show it to the quorum."
+
+
+class PlanOutsideValidity(Expired):
+    """The plan is used before or after its validity."""
+
+    code = "plan.outside_validity"
+    public_message = "The plan is outside its validity."
+    remedy_text = "Check this machine's clock; if it is right, draft a new plan: validity is never extended in place."
+
+
+class RosterChanged(Expired):
+    """The plan was approved under an earlier roster."""
+
+    code = "plan.roster_changed"
+    public_message = "The plan was approved under another roster."
+    remedy_text = "A plan ends when the roster changes. Draft a new one under the current roster."
 
 
 class WarrantExpired(Expired):
@@ -267,6 +301,35 @@ class ReleaseRefused(RefusalError):
     remedy_text = "Compare the request with the approved plan; a request is computed once and resent unchanged."
 
 
+class IndexOutOfTurn(ReleaseRefused):
+    """An index was asked for that is not the next one of the plan."""
+
+    code = "release.index_out_of_turn"
+    public_message = "The index is not the next one of the plan."
+    remedy_text = "Ask for the index after the last release or burn in the log; no index is skipped or repeated."
+
+
+class SparesSpent(ReleaseRefused):
+    """More indices are burnt than the plan has spares."""
+
+    code = "plan.spares_spent"
+    public_message = "The plan has no spare index left."
+    remedy_text = (
+        "The plan is closed. Find why its sums failed before a new plan is drafted, with more spares if need be."
+    )
+
+
+class LedgerRewound(RefusalError):
+    """A borough's statement contradicts what it said earlier about its own ledger."""
+
+    code = "ledger.rewound"
+    public_message = "A borough's ledger does not continue the one that its earlier statements anchored."
+    remedy_text = (
+        "The borough runs on a restored or edited ledger. It must restore the newer one, or get a new key by roster "
+        "rotation."
+    )
+
+
 class FlagCapReached(RefusalError):
     """The policy's cap on flags is reached."""
 
@@ -292,6 +355,14 @@ class BehindLog(StateError):
     code = "state.behind_log"
     public_message = "This party's state is behind the log."
     remedy_text = "Do not start from this backup. Restore the newer state, or retire this key by roster rotation."
+
+
+class ClockSkewed(StateError):
+    """This machine's clock is behind the time at which the witnesses cosigned the log."""
+
+    code = "clock.skewed"
+    public_message = "This party's clock is behind the witnesses' time."
+    remedy_text = "Set this machine's clock from a trusted source, then start again; validity cannot be judged without."
 
 
 class NotReady(StateError):

@@ -37,6 +37,7 @@ from protocol.documents.cases import Approval, Opening, Warrant, WarrantFlag, Wi
 from protocol.documents.catalogue import Bounded, Count, Feature, FeatureCatalogue, Head, Scaled
 from protocol.documents.flags import CategoryRule, FlagHeader, FlagPolicy, SealedFlag
 from protocol.documents.plan import (
+    Burn,
     Capacity,
     Closure,
     Descent,
@@ -92,6 +93,7 @@ PRIVACY = Privacy(
     delta=1e-6,
     unit="one person in one plan",
     adjacency="add or remove one person's rows",
+    spares=0,
     shares=Shares(second_moment=0.12, gradients=0.68, evaluation=0.20),
     rows_per_person=2,
     min_boroughs=5,
@@ -255,6 +257,7 @@ class RaisedFlag:
 
 SIGNERS: dict[str, Role] = {
     "receipt": "unmasker",
+    "burn": "coordinator",
     "closure": "unmasker",
     "catalogue": "coordinator",
     "release": "coordinator",
@@ -462,18 +465,22 @@ class Federation:
 
     # --- one private sum ----------------------------------------------------------------------------------------
 
+    def next_spec(self, plan: TrainingPlan) -> ReleaseSpec:
+        """Return the first entry of a logged plan that is not published."""
+        return plan.releases[len(self.history.public.plan(plan.digest()).releases)]
+
     def ask(self, plan: TrainingPlan, /, **changes: Any) -> tuple[ReleaseRequest, Digest]:
         """Return the next request of a logged plan and its tag seed."""
-        record = self.history.public.plan(plan.digest())
-        index = len(record.releases)
+        record, spec = self.history.public.plan(plan.digest()), self.next_spec(plan)
+        index = record.next_index
         seed = digest_of(f"tag seed {plan.plan_id} {index}".encode())
         inputs = next_inputs(plan, record.catalogue, record.published)
         fields: dict[str, Any] = {
             "roster": self.roster.digest(),
             "plan": plan.digest(),
             "index": index,
-            "function": plan.releases[index].function,
-            "length": plan.releases[index].length,
+            "function": spec.function,
+            "length": spec.length,
             "inputs": {name: Array.of(values) for name, values in inputs.items()},
             "tag_commitment": tags.commit(seed),
         }
@@ -481,7 +488,7 @@ class Federation:
 
     def encoded(self, borough: PartyId, plan: TrainingPlan, request: ReleaseRequest) -> Int64Array:
         """Return a borough's noised integer sum, unmasked."""
-        spec = plan.releases[request.index]
+        spec = self.next_spec(plan)
         block = vector_rows(plan, self.columns(plan), request, self.rows(borough, plan, spec))
         total = quantised_sum(
             [block],
@@ -563,7 +570,7 @@ class Federation:
         sums = reveal_sum(
             {answer.borough: answer.vector for answer in answers},
             mask_sum,
-            spec=plan.releases[request.index],
+            spec=self.next_spec(plan),
             plan=plan,
             tag_seed=seed,
         )
@@ -590,6 +597,11 @@ class Federation:
             self.release_next(plan, answering=answering)
         self.log("closure", self.closure(plan))
         return self.history.public.plan(plan.digest())
+
+    def burn(self, plan: TrainingPlan, receipt: Receipt, /, **changes: Any) -> Burn:
+        """Return the coordinator's word that the sum of a receipt failed its checks."""
+        fields: dict[str, Any] = {"plan": plan.digest(), "index": receipt.index, "receipt": receipt.digest()}
+        return Burn(**(fields | changes))
 
     def closure(self, plan: TrainingPlan, /, **changes: Any) -> Closure:
         """Return the unmasker's word that the plan's key is gone."""

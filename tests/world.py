@@ -106,6 +106,7 @@ CHOICES = PlanChoices(
     purpose=PURPOSE,
     epsilon=6.0,
     delta=1e-6,
+    spares=0,
     shares=Shares(second_moment=0.2, gradients=0.5, evaluation=0.3),
     min_boroughs_share=0.75,
     colluding=1,
@@ -303,6 +304,7 @@ class World:
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
+            clock=self.clock,
         )
 
     # --- boroughs and unmasker --------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class PlanChoices(Value):
     min_boroughs_share: float = Field(gt=0, le=1)
     """Share of the boroughs that must answer; noise grows by its inverse root, so ask for nearly all."""
     colluding: int = Field(ge=1)
+    spares: int = Field(ge=0, le=8)
+    """Burnt releases that may be repeated; each is budgeted as one more of the costliest release."""
     descent: Descent
     histogram: Histogram
     capacity_share: dict[Name, float]
@@ -103,6 +105,7 @@ def draft_plan(
         rows_per_person=train_until - train_from + 1,
         min_boroughs=max(choices.colluding + 1, math.ceil(choices.min_boroughs_share * len(establishment))),
         colluding=choices.colluding,
+        spares=choices.spares,
     )
     people = sum(establishment.values())
     fields = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from coordinator.store.database import Database, rounds
+from coordinator.store.database import Database, masked_vectors, rounds
 from protocol.ids import Digest, PartyId
 
 
@@ -18,7 +18,6 @@ class Round:
     tag_seed: Digest
     statements: dict[PartyId, str] | None
     """The fixed set U, by borough; None until it is fixed."""
-    vectors: dict[PartyId, bytes] | None
     burnt: str | None
     """Why the index may never be used again."""
 
@@ -32,13 +31,16 @@ class Runs:
     def get(self, plan: Digest, index: int) -> Round | None:
         """Return a release in progress."""
         with self._database.transaction() as connection:
-            row = connection.execute(
-                sa.select(rounds).where(rounds.c.plan == plan, rounds.c.index == index)
-            ).one_or_none()
+            row = connection.execute(sa.select(rounds).where(_is(rounds, plan, index))).one_or_none()
         if row is None:
             return None
-        vectors = None if row.vectors is None else {name: bytes.fromhex(v) for name, v in row.vectors.items()}
-        return Round(row.request, row.tag_seed, row.statements, vectors, row.burnt)
+        return Round(row.request, row.tag_seed, row.statements, row.burnt)
+
+    def vectors(self, plan: Digest, index: int) -> dict[PartyId, bytes]:
+        """Return the masked vectors of the fixed set; none before it is fixed and after the release is published."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(sa.select(masked_vectors).where(_is(masked_vectors, plan, index))).all()
+        return {row.borough: row.vector for row in rows}
 
     def begin(self, plan: Digest, index: int, *, request: bytes, tag_seed: Digest) -> None:
         """Store the request, once: it is resent unchanged."""
@@ -46,27 +48,30 @@ class Runs:
             connection.execute(sa.insert(rounds).values(plan=plan, index=index, request=request, tag_seed=tag_seed))
 
     def fix(self, plan: Digest, index: int, *, statements: dict[PartyId, str], vectors: dict[PartyId, bytes]) -> None:
-        """Store the set of boroughs whose sum will be asked for; from here on it never changes."""
+        """Store the set of boroughs whose sum will be asked for, with their vectors; from here on it never changes."""
         with self._database.transaction() as connection:
-            connection.execute(
+            is_fixed_now = connection.execute(
                 sa.update(rounds)
-                .where(rounds.c.plan == plan, rounds.c.index == index, rounds.c.statements.is_(None))
-                .values(statements=statements, vectors={name: vector.hex() for name, vector in vectors.items()})
-            )
+                .where(_is(rounds, plan, index), rounds.c.statements.is_(None))
+                .values(statements=statements)
+            ).rowcount
+            for borough, vector in vectors.items() if is_fixed_now else ():
+                connection.execute(
+                    sa.insert(masked_vectors).values(plan=plan, index=index, borough=borough, vector=vector)
+                )
 
     def burn(self, plan: Digest, index: int, *, reason: str) -> None:
         """Mark an index as never to be used again; its charge stays."""
         with self._database.transaction() as connection:
-            connection.execute(
-                sa.update(rounds)
-                .where(rounds.c.plan == plan, rounds.c.index == index)
-                .values(burnt=reason, vectors=None)
-            )
+            connection.execute(sa.update(rounds).where(_is(rounds, plan, index)).values(burnt=reason))
+            connection.execute(sa.delete(masked_vectors).where(_is(masked_vectors, plan, index)))
 
     def forget_vectors(self, plan: Digest, index: int) -> None:
-        """Delete the masked vectors of a published release."""
+        """Delete the masked vectors of a published or burnt release."""
         with self._database.transaction() as connection:
-            connection.execute(
-                sa.update(rounds).where(rounds.c.plan == plan, rounds.c.index == index).values(vectors=None)
-            )
+            connection.execute(sa.delete(masked_vectors).where(_is(masked_vectors, plan, index)))
         self._database.scrub()
+
+
+def _is(table: sa.Table, plan: Digest, index: int) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.plan == plan, table.c.index == index)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.errors import DigestMismatch, NotLogged
@@ -52,7 +53,7 @@ def typed_errors() -> Iterator[None]:
 class Connection:
     """A desk's side of the wire."""
 
-    def __init__(self, settings: PartySettings) -> None:
+    def __init__(self, settings: PartySettings, *, clock: Clock) -> None:
         """Connect. Raises: ConfigurationError, PeerUnreachable, PeerNotInRoster, ForkDetected if one was seen before."""
         self.party = Party.open(settings)
         memory = CheckpointFile(settings.state)
@@ -66,6 +67,7 @@ class Connection:
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
+            clock=clock,
         )
         self.register = register_pb2_grpc.RegisterStub(self._channel)
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 from oversight.unmasker.store import StoredReceipt, UnmaskerStore
 from protocol.aggregation import masks
-from protocol.aggregation.exchange import check_request, check_statements, sum_of_masks
+from protocol.aggregation.exchange import check_statements, sum_of_masks
 from protocol.aggregation.masks import MaskPrivateKey
 from protocol.clock import Clock
 from protocol.documents.plan import Closure, Receipt, ReleaseRequest
-from protocol.errors import AlreadyAnswered, BehindLog, Expired, NotLogged, StateError
+from protocol.errors import AlreadyAnswered, BehindLog, NotLogged, StateError
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest, HexKey, digest_of
 from protocol.rpc.log_reader import LogReader
@@ -95,14 +95,13 @@ class Unmasker:
         self, public: PublicRecord, request: ReleaseRequest, statements: Sequence[Envelope], texts: tuple[str, ...]
     ) -> Envelope:
         record = public.plan(request.plan)
-        plan, now = record.plan, self._clock.now()
-        if record.closed or not plan.valid_from <= now < plan.valid_until:
-            raise Expired("the plan is closed or outside its validity")
-        public.require_current(record)
-        spec = check_request(request, plan=plan, roster=record.roster, answered=len(record.releases))
+        plan = record.plan
+        public.require_live(record, now=self._clock.now())
+        spec = record.check_request(request)
         checked = check_statements(
             statements, request=request.digest(), index=request.index, plan=plan, roster=record.roster
         )
+        public.ledgers.check(checked, record.roster)
         private = self._store.private_key(plan.unmasker_key)
         if private is None:
             raise KeyDestroyed(f"plan {request.plan[:16]}")

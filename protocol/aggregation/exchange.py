@@ -16,7 +16,7 @@ from protocol.aggregation.encoding import Int64Array, UInt64Array, check_range, 
 from protocol.aggregation.masks import MaskPrivateKey
 from protocol.documents.plan import ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
 from protocol.documents.roster import Roster
-from protocol.errors import CohortTooSmall, ReleaseRefused
+from protocol.errors import CohortTooSmall, IndexOutOfTurn, ReleaseRefused
 from protocol.ids import Digest, HexKey, PartyId
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import verify_signed_by_role
@@ -37,10 +37,24 @@ class DuplicateSigner(ReleaseRefused):
 
 
 class NotOfPlan(ReleaseRefused):
-    """A statement is by a borough outside the plan, or for another plan or index."""
+    """A statement is by a borough outside the plan, or by one that speaks for another."""
 
     code = "release.not_of_plan"
-    public_message = "A statement does not belong to this plan and index."
+    public_message = "A statement is not by a borough of this plan."
+
+
+class StatementReplayed(ReleaseRefused):
+    """A statement was made for another plan or index."""
+
+    code = "release.replayed"
+    public_message = "A statement was made for another plan or index."
+
+
+class StatementsUnordered(ReleaseRefused):
+    """The statements of a set are not in the one order that makes its receipt unique."""
+
+    code = "release.unordered"
+    public_message = "The statements are not ordered by borough."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,8 @@ def check_statements(
 ) -> tuple[Statement, ...]:
     """Return the statements if they may be unmasked together, ordered by borough.
 
-    Raises: NotOfPlan, DuplicateSigner, InconsistentRequests, CohortTooSmall; UnknownSigner or BadSignature.
+    Raises: NotOfPlan, StatementReplayed, InconsistentRequests, DuplicateSigner, StatementsUnordered, CohortTooSmall;
+        UnknownSigner or BadSignature.
     Source: ARCHITECTURE.md, private sums, step 4.
     """
     plan_digest, members = plan.digest(), set(plan.borough_ids())
@@ -80,7 +95,7 @@ def check_statements(
         if statement.borough != signer.id or signer.id not in members:
             raise NotOfPlan(f"signer {signer.id}")
         if (statement.plan, statement.index) != (plan_digest, index):
-            raise NotOfPlan(f"borough {signer.id} speaks of another plan or index")
+            raise StatementReplayed(f"borough {signer.id} speaks of another plan or index")
         if statement.request != request:
             raise InconsistentRequests(f"borough {signer.id} signed request {statement.request[:16]}")
         statements.append(statement)
@@ -88,7 +103,7 @@ def check_statements(
         if len({getattr(statement, field) for statement in statements}) != len(statements):
             raise DuplicateSigner(f"field {field} repeats")
     if [statement.borough for statement in statements] != sorted(statement.borough for statement in statements):
-        raise ReleaseRefused("statements must be ordered by borough")
+        raise StatementsUnordered(f"index {index}")
     if len(statements) < plan.privacy.min_boroughs:
         raise CohortTooSmall(f"{len(statements)} of {plan.privacy.min_boroughs} boroughs")
     return tuple(statements)
@@ -138,18 +153,19 @@ def plan_range(plan: TrainingPlan, spec: ReleaseSpec) -> float:
     )
 
 
-def check_request(request: ReleaseRequest, *, plan: TrainingPlan, roster: Roster, answered: int) -> ReleaseSpec:
+def check_request(request: ReleaseRequest, *, plan: TrainingPlan, roster: Roster, index: int, step: int) -> ReleaseSpec:
     """Return the plan's entry for a request if it is the one allowed next.
 
     Args:
-        answered: How many releases of the plan the log shows.
-    Raises: ReleaseRefused naming the field.
+        index: The index that may be asked for next: it counts releases and burnt indices.
+        step: Place in the plan of the first release that is not published.
+    Raises: ReleaseRefused naming the field, IndexOutOfTurn.
     """
     if request.plan != plan.digest() or request.roster != roster.digest():
         raise ReleaseRefused("field plan or roster: the request is for another plan or roster version")
-    if request.index != answered or request.index >= len(plan.releases):
-        raise ReleaseRefused(f"field index: {request.index} is not the next one, {answered}")
-    spec = plan.releases[request.index]
+    if request.index != index or step >= len(plan.releases):
+        raise IndexOutOfTurn(f"field index: {request.index} is not the next one, {index}")
+    spec = plan.releases[step]
     if (request.function, request.length) != (spec.function, spec.length):
         raise ReleaseRefused("field function or length: not what the plan says for this index")
     return spec

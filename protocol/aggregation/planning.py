@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from protocol.aggregation import accounting
 from protocol.aggregation.encoding import check_capacity
@@ -38,7 +39,8 @@ def schedule(
     """Return the releases of a plan: the second moment, the gradients, the evaluation, with calibrated noise.
 
     The Gaussians compose exactly: ``mu**2 = sum (sensitivity / sigma)**2`` (Dong, Roth, Su 2022), so each release gets
-    its share of the plan's mu**2. Sensitivity includes the rounding of every row.
+    its share of the plan's mu**2, and each spare as much as the costliest release, which it may have to repeat.
+    Sensitivity includes the rounding of every row.
     """
     heads = len(columns.heads)
     mu = accounting.mu_of(epsilon=privacy.epsilon, delta=privacy.delta * (1 - DELTA_RESERVE))
@@ -48,6 +50,7 @@ def schedule(
     gradient: Step = ("gradient", columns.gradient_length, joint, share, privacy.rows_per_person)
     evaluation: Step = ("evaluation", 2 * heads * histogram.bins, joint, shares.evaluation, 1)
     steps = [moment, *[gradient] * descent.steps, evaluation]
+    budgeted_shares = 1 + privacy.spares * max(step[3] for step in steps)
     return tuple(
         ReleaseSpec(
             index=index,
@@ -56,7 +59,7 @@ def schedule(
             l2=l2,
             sigma=accounting.sensitivity_ring_units(l2=l2, scale=scale, rows_per_person=rows, length=length)
             / scale
-            / (mu * math.sqrt(share)),
+            / (mu * math.sqrt(share / budgeted_shares)),
         )
         for index, (function, length, l2, share, rows) in enumerate(steps)
     )
@@ -81,6 +84,13 @@ def events(releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int) -
     )
 
 
+def budgeted(releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int) -> tuple[accounting.ReleaseEvent, ...]:
+    """Return all that may be answered: every release, and for each spare one more of the costliest."""
+    planned = events(releases, privacy=privacy, scale=scale)
+    costliest = max(planned, key=lambda event: event.mu)
+    return (*planned, *(replace(costliest, index=len(planned) + spare) for spare in range(privacy.spares)))
+
+
 def statements(
     releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int, boroughs: int
 ) -> tuple[PrivacyStatement, ...]:
@@ -88,7 +98,7 @@ def statements(
     return tuple(
         PrivacyStatement(adversary=entry.adversary, epsilon=entry.epsilon, delta=entry.delta, mu=entry.mu)
         for entry in accounting.statements(
-            events(releases, privacy=privacy, scale=scale),
+            budgeted(releases, privacy=privacy, scale=scale),
             delta=privacy.delta * (1 - DELTA_RESERVE),
             min_boroughs=privacy.min_boroughs,
             colluding=privacy.colluding,
@@ -105,8 +115,8 @@ def local_sigma_ring(plan: TrainingPlan, spec: ReleaseSpec) -> float:
 
 
 def plan_rho(plan: TrainingPlan) -> float:
-    """Return what the whole plan takes from the budget, mu**2 / 2 against the colluding-boroughs adversary."""
-    mus = [event.mu for event in events(plan.releases, privacy=plan.privacy, scale=plan.scale)]
+    """Return what the whole plan takes from the budget, spares included: mu**2 / 2 against the colluding boroughs."""
+    mus = [event.mu for event in budgeted(plan.releases, privacy=plan.privacy, scale=plan.scale)]
     return accounting.rho_of(accounting.compose(mus))
 
 
@@ -160,10 +170,11 @@ def _check_numerics(plan: TrainingPlan) -> None:
         check_capacity(
             people=plan.people, l2=spec.l2, scale=plan.scale, sigma_ring=sigma * math.sqrt(len(plan.boroughs))
         )
+    lengths, spares = [spec.length for spec in plan.releases], plan.privacy.spares
     for statement in plan.statements:
         extra = accounting.extra_delta(
-            lengths=[spec.length for spec in plan.releases],
-            local_sigmas_ring=sigmas,
+            lengths=[*lengths, *[max(lengths)] * spares],
+            local_sigmas_ring=[*sigmas, *[min(sigmas)] * spares],
             boroughs=len(plan.boroughs),
             epsilon=statement.epsilon,
             mu=statement.mu,

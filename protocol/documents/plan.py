@@ -26,7 +26,7 @@ class Establishment(Value):
 
 
 class Shares(Value):
-    """How the plan's mu**2 is divided."""
+    """How the mu**2 of the plan's releases is divided; spares come on top, see ``Privacy.spares``."""
 
     second_moment: Positive
     gradients: Positive
@@ -52,6 +52,8 @@ class Privacy(Value):
     min_boroughs: int = Field(ge=2)
     colluding: int = Field(ge=1)
     """How many boroughs may reveal their own noise before the guarantee weakens."""
+    spares: int = Field(ge=0, le=8)
+    """Burnt indices that may be repeated. Each is budgeted as one more of the plan's costliest release."""
 
 
 class PrivacyStatement(Value):
@@ -155,6 +157,7 @@ class ReleaseRequest(Document):
     roster: Digest
     plan: Digest
     index: int = Field(ge=0)
+    """Counts what was asked, burnt indices included: the release is the first of the plan that is not published."""
     function: ReleaseFunction
     length: int = Field(ge=1)
     inputs: dict[str, Array]
@@ -205,6 +208,17 @@ class Release(Document):
     boroughs: tuple[PartyId, ...]
     sums: Array
     """Noised sums in ring units, int64, shape (length,)."""
+
+
+class Burn(Document):
+    """The coordinator's word that the sum of an index failed its checks: charged, and never published."""
+
+    payload_type: ClassVar[str] = "application/vnd.custodes.burn.v1+json"
+
+    plan: Digest
+    index: int = Field(ge=0)
+    receipt: Digest
+    """The unmasker's receipt for the index."""
 
 
 class Closure(Document):

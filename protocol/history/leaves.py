@@ -11,7 +11,7 @@ from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.flags import FlagPolicy, SealedFlag
-from protocol.documents.plan import Closure, Receipt, Release, TrainingPlan
+from protocol.documents.plan import Burn, Closure, Receipt, Release, TrainingPlan
 from protocol.documents.roster import Roster
 from protocol.errors import MalformedDocument
 from protocol.ids import Digest, RandomId, digest_of
@@ -26,6 +26,7 @@ PUBLIC: Final[dict[str, type[Document]]] = {
     "plan": TrainingPlan,
     "receipt": Receipt,
     "release": Release,
+    "burn": Burn,
     "closure": Closure,
     "policy": FlagPolicy,
 }
@@ -79,7 +80,7 @@ def skeleton_of(kind: str, envelope: Envelope, *, day: str) -> Skeleton:
     belongs_to = subject = valid_from = valid_until = None
     if kind in PUBLIC:
         document = envelope.document(PUBLIC[kind])
-        if isinstance(document, Receipt | Closure | FlagPolicy):
+        if isinstance(document, Receipt | Burn | Closure | FlagPolicy):
             belongs_to = commitment(document.plan)
         elif isinstance(document, Release):
             belongs_to = commitment(document.request.plan)

@@ -1,25 +1,29 @@
 """A party's own copy of the log: every leaf hashed, every checkpoint witnessed, every rule applied.
 
 Rules this module keeps: nothing is believed before a majority of the roster's witnesses cosigned a checkpoint over it;
-a party never goes back to a smaller tree; two checkpoints that contradict each other are both kept and end it.
+a party never goes back to a smaller tree; two checkpoints that contradict each other are both kept and end it; no leaf
+is dated later than its witnesses' time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 from protocol.documents.roster import Roster
-from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged, ProofInvalid
+from protocol.errors import CheckpointInvalid, DatedAhead, ForkDetected, MalformedDocument, NotLogged, ProofInvalid
 from protocol.history.cases import CaseRecord
 from protocol.history.leaves import CASE, PUBLIC, skeleton_of
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest
 from protocol.log.leaf import Leaf, Skeleton
 from protocol.log.merkle import MerkleTree
-from protocol.log.note import SignedCheckpoint, require_witnesses, verify_log_signature
+from protocol.log.note import SignedCheckpoint, cosignature_times, require_witnesses, verify_log_signature
 from protocol.signing.dsse import Envelope
+
+DAY_TOLERANCE = timedelta(days=1)
+"""How far a leaf's day may lie ahead of its witnesses' clocks. Days decide what a budget's window still holds."""
 
 
 def log_origin(force: str) -> str:
@@ -43,6 +47,15 @@ def verify_checkpoint(signed: SignedCheckpoint, roster: Roster) -> None:
     key = bytes.fromhex(roster.with_role("coordinator")[0].signing_key)
     verify_log_signature(signed, origin, public_key=key)
     require_witnesses(signed, witness_keys(roster), threshold=roster.witness_majority)
+
+
+def witnessed_at(signed: SignedCheckpoint, roster: Roster) -> datetime:
+    """Return a time that has passed as surely as the log holds: a majority of witnesses cosigned then or later.
+
+    Of a verified checkpoint; a minority of witnesses with wrong clocks cannot move it forward.
+    """
+    times = sorted(cosignature_times(signed, witness_keys(roster)).values(), reverse=True)
+    return datetime.fromtimestamp(times[roster.witness_majority - 1], UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +145,9 @@ class Mirror:
         if target.size != self.size or self.history.tree.root() != target.root:
             # Not yet proof of a fork: the leaves may be wrong. Read anew from the start, what was remembered decides.
             raise ProofInvalid("the leaves do not add up to the checkpoint")
+        last = self.history.skeletons[-1].day
+        if date.fromisoformat(last) > (witnessed_at(signed, self.history.public.roster) + DAY_TOLERANCE).date():
+            raise DatedAhead(f"the last leaf is of {last}")
         earlier = self._remembered
         if earlier is not None:
             size = earlier.checkpoint.size

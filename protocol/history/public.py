@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from protocol.aggregation.encoding import check_range
 from protocol.aggregation.exchange import check_request, check_statements, plan_range
@@ -16,20 +16,35 @@ from protocol.aggregation.planning import check_plan, plan_rho
 from protocol.aggregation.tags import check_seed
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.flags import FlagPolicy
-from protocol.documents.plan import Closure, Receipt, Release, Statement, TrainingPlan
+from protocol.documents.plan import (
+    Burn,
+    Closure,
+    Receipt,
+    Release,
+    ReleaseRequest,
+    ReleaseSpec,
+    Statement,
+    TrainingPlan,
+)
 from protocol.documents.roster import Roster
 from protocol.errors import (
     AlreadyAnswered,
     BudgetExceeded,
     DigestMismatch,
     Expired,
+    IndexOutOfTurn,
     ModelMismatch,
+    PlanClosed,
     PlanInvalid,
     PlanNotApproved,
+    PlanOutsideValidity,
+    RosterChanged,
     ShapeMismatch,
+    SparesSpent,
     StateError,
     UnknownSigner,
 )
+from protocol.history.anchors import LedgerAnchors
 from protocol.history.leaves import commitment
 from protocol.ids import Digest
 from protocol.scorecard.descent import Published, check_inputs, published
@@ -54,12 +69,40 @@ class PlanRecord:
     receipts: dict[int, tuple[Receipt, tuple[Statement, ...]]] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
+    burnt: list[int] = field(default_factory=list)
     closed: bool = False
+
+    @property
+    def next_index(self) -> int:
+        """The index that may be asked for next."""
+        return len(self.releases) + len(self.burnt)
 
     @property
     def complete(self) -> bool:
         """Whether every release of the plan is published."""
         return len(self.releases) == len(self.plan.releases)
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether the plan's spares make up for what is burnt."""
+        return len(self.burnt) <= self.plan.privacy.spares
+
+    def require_spare(self) -> None:
+        """Return if the plan's spares make up for what is burnt. Raises: SparesSpent."""
+        if not self.has_spare:
+            raise SparesSpent(f"{len(self.burnt)} indices are burnt, the plan has {self.plan.privacy.spares} spares")
+
+    def check_request(self, request: ReleaseRequest) -> ReleaseSpec:
+        """Return the plan's entry for a request if it may be answered next.
+
+        Raises: ReleaseRefused, SparesSpent, IndexOutOfTurn; ModelMismatch if its inputs do not follow.
+        """
+        self.require_spare()
+        spec = check_request(
+            request, plan=self.plan, roster=self.roster, index=self.next_index, step=len(self.releases)
+        )
+        check_inputs(request, plan=self.plan, catalogue=self.catalogue, releases=self.published)
+        return spec
 
     def model(self) -> Model:
         """Return the model that follows from the published sums. Raises: StateError while some are missing."""
@@ -82,6 +125,7 @@ class PublicRecord:
         self.catalogues: dict[Digest, FeatureCatalogue] = {}
         self.plans: dict[Digest, PlanRecord] = {}
         self.policies: dict[Digest, FlagPolicy] = {}
+        self.ledgers = LedgerAnchors()
 
     @property
     def roster(self) -> Roster:
@@ -96,15 +140,22 @@ class PublicRecord:
             raise PlanNotApproved(f"plan {digest[:16]} is not in the witnessed log")
         return self.plans[digest]
 
-    def require_current(self, record: PlanRecord) -> None:
-        """Return if the plan was approved under the current roster: a plan ends when the roster changes.
+    def require_live(self, record: PlanRecord, *, now: datetime) -> None:
+        """Return if the plan may be acted on now.
 
-        Raises: Expired. Otherwise a party could be asked under one roster and checked under another.
+        Raises: PlanClosed, PlanOutsideValidity; RosterChanged: otherwise a party could be asked under one roster and
+            checked under another.
         """
+        plan = record.plan
+        if record.closed:
+            raise PlanClosed(f"plan {plan.plan_id}")
+        if not plan.valid_from <= now < plan.valid_until:
+            raise PlanOutsideValidity(f"valid from {plan.valid_from} until {plan.valid_until}, here it is {now}")
+        self._require_current(record)
+
+    def _require_current(self, record: PlanRecord) -> None:
         if record.roster != self.roster:
-            raise Expired(
-                f"the plan was approved under roster {record.roster.version}, now it is {self.roster.version}"
-            )
+            raise RosterChanged(f"approved under roster {record.roster.version}, now it is {self.roster.version}")
 
     def policy(self, digest: Digest) -> FlagPolicy:
         """Return an approved policy. Raises: PlanNotApproved."""
@@ -189,11 +240,16 @@ class PublicRecord:
     def _apply_receipt(self, envelope: Envelope, day: date) -> None:
         receipt, _ = verify_signed_by_role(envelope, Receipt, self.roster, "unmasker")
         record = self.plan(receipt.plan)
-        if receipt.index in record.receipts or receipt.index != len(record.releases) or record.closed:
-            raise AlreadyAnswered(f"index {receipt.index} is not the next one of the plan")
-        self.require_current(record)
+        if record.closed:
+            raise PlanClosed(f"plan {receipt.plan[:16]}")
+        if receipt.index in record.receipts:
+            raise AlreadyAnswered(f"index {receipt.index} has a receipt")
+        if receipt.index != record.next_index:
+            raise IndexOutOfTurn(f"index {receipt.index} is not the next one, {record.next_index}")
+        record.require_spare()
+        self._require_current(record)
         if not record.plan.valid_from.date() <= day <= record.plan.valid_until.date():
-            raise Expired("the plan was unmasked outside its validity")
+            raise PlanOutsideValidity("the plan was unmasked outside its validity")
         statements = check_statements(
             [Envelope.decode(text.encode()) for text in receipt.statements],
             request=receipt.request,
@@ -201,27 +257,38 @@ class PublicRecord:
             plan=record.plan,
             roster=record.roster,
         )
+        self.ledgers.add(statements, record.roster)
         record.receipts[receipt.index] = (receipt, statements)
+
+    def _apply_burn(self, envelope: Envelope, day: date) -> None:
+        burn, _ = verify_signed_by_role(envelope, Burn, self.roster, "coordinator")
+        record = self.plan(burn.plan)
+        if record.closed:
+            raise PlanClosed(f"plan {burn.plan[:16]}")
+        if burn.index != record.next_index:
+            raise IndexOutOfTurn(f"index {burn.index} is not the open one, {record.next_index}")
+        if burn.index not in record.receipts or record.receipts[burn.index][0].digest() != burn.receipt:
+            raise DigestMismatch(f"index {burn.index} has no such receipt: nothing of it was unmasked")
+        record.burnt.append(burn.index)
 
     def _apply_release(self, envelope: Envelope, day: date) -> None:
         release, _ = verify_signed_by_role(envelope, Release, self.roster, "coordinator")
         record = self.plan(release.request.plan)
-        spec = check_request(release.request, plan=record.plan, roster=record.roster, answered=len(record.releases))
-        if spec.index not in record.receipts:
-            raise PlanNotApproved(f"release {spec.index} has no receipt of the unmasker")
-        receipt, statements = record.receipts[spec.index]
+        spec, index = record.check_request(release.request), release.request.index
+        if index not in record.receipts:
+            raise PlanNotApproved(f"index {index} has no receipt of the unmasker")
+        receipt, statements = record.receipts[index]
         if (receipt.digest(), receipt.request) != (release.receipt, release.request.digest()):
-            raise DigestMismatch(f"release {spec.index} is not what its receipt speaks of")
+            raise DigestMismatch(f"index {index} is not what its receipt speaks of")
         if release.boroughs != tuple(statement.borough for statement in statements):
-            raise DigestMismatch(f"release {spec.index} names other boroughs than its receipt")
+            raise DigestMismatch(f"index {index} names other boroughs than its receipt")
         check_seed(release.tag_seed, release.request.tag_commitment)
         sums = release.sums.integers()
         if sums.shape != (spec.length,):
-            raise ShapeMismatch(f"release {spec.index} has {sums.shape} sums instead of {spec.length}")
+            raise ShapeMismatch(f"index {index} has {sums.shape} sums instead of {spec.length}")
         check_range(sums, bound=plan_range(record.plan, spec))
-        check_inputs(release.request, plan=record.plan, catalogue=record.catalogue, releases=record.published)
         record.releases.append(release)
-        record.published.append(published(release, record.plan))
+        record.published.append(published(release, spec, record.plan))
 
     def _apply_closure(self, envelope: Envelope, day: date) -> None:
         closure, _ = verify_signed_by_role(envelope, Closure, self.roster, "unmasker")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 import grpc
 
-from protocol.errors import CheckpointInvalid, ForkDetected, ProtocolError
-from protocol.history.mirror import Evidence, History, Mirror
+from protocol.clock import Clock
+from protocol.errors import CheckpointInvalid, ClockSkewed, ForkDetected, ProtocolError
+from protocol.history.mirror import Evidence, History, Mirror, witnessed_at
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest
 from protocol.log.leaf import Leaf
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.status import from_rpc_error
 from protocol.rpc.v1 import log_pb2, log_pb2_grpc
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 class LogReader:
@@ -28,10 +32,12 @@ class LogReader:
         remembered: SignedCheckpoint | None,
         remember: Callable[[SignedCheckpoint], None],
         keep_evidence: Callable[[Evidence], None],
+        clock: Clock,
     ) -> None:
         """Read nothing yet.
 
         Args:
+            clock: This party's own. It judges validity by it, so it may not be behind the witnesses'.
             remembered: The last checkpoint that this party stored, if any.
             remember: Stores a checkpoint durably; called after each that was accepted.
             keep_evidence: Stores both checkpoints of a fork durably.
@@ -41,6 +47,7 @@ class LogReader:
         self._remembered = remembered
         self._remember = remember
         self._keep_evidence = keep_evidence
+        self._clock = clock
         self._lock = threading.Lock()
         self.mirror = Mirror(genesis=genesis, remembered=remembered)
 
@@ -57,7 +64,8 @@ class LogReader:
     def sync(self, *, timeout_seconds: float = 60.0) -> None:
         """Bring the mirror up to the coordinator's latest witnessed checkpoint.
 
-        Raises: PeerUnreachable; ForkDetected, after both checkpoints are stored; any rule that a leaf breaks. After a
+        Raises: PeerUnreachable; ForkDetected, after both checkpoints are stored; any rule that a leaf breaks;
+            ClockSkewed if this machine's clock is behind the witnesses' by more than ``CLOCK_TOLERANCE``. After a
             failure other than a fork the mirror is read anew from the start, so that nothing unwitnessed stays in it.
         """
         with self._lock:
@@ -84,6 +92,11 @@ class LogReader:
         if checkpoint is None:
             raise CheckpointInvalid("the coordinator sent no checkpoint")
         self.mirror.extend(leaves, checkpoint)
+        passed, now = witnessed_at(checkpoint, self.public.roster), self._clock.now()
+        if now < passed - CLOCK_TOLERANCE:
+            raise ClockSkewed(
+                f"here it is {now:%Y-%m-%d %H:%M:%S}, the witnesses cosigned at {passed:%Y-%m-%d %H:%M:%S}"
+            )
         if self._remembered != checkpoint:
             self._remember(checkpoint)
             self._remembered = checkpoint

@@ -40,9 +40,8 @@ class Published:
     """Realised sd of the noise in units of the clip: more boroughs than required answered, so more noise arrived."""
 
 
-def published(release: Release, plan: TrainingPlan) -> Published:
-    """Return a release document as numbers."""
-    spec = plan.releases[release.request.index]
+def published(release: Release, spec: ReleaseSpec, plan: TrainingPlan) -> Published:
+    """Return a release document as numbers; ``spec`` is the plan's entry that it answers."""
     return Published(
         spec=spec,
         inputs={name: array.floats() for name, array in release.request.inputs.items()},

@@ -54,6 +54,7 @@ def switched(reader, appender):
         remembered=reader._remembered,
         remember=reader._remember,
         keep_evidence=reader._keep_evidence,
+        clock=reader._clock,
     )
     reader._stub = fresh._stub
     return reader

@@ -10,7 +10,7 @@ import pytest
 from borough_node.ledger import Ledger
 from coordinator.rounds import Reply
 from protocol.aggregation import masks, tags
-from protocol.aggregation.exchange import DuplicateSigner, InconsistentRequests, NotOfPlan
+from protocol.aggregation.exchange import DuplicateSigner, InconsistentRequests, NotOfPlan, StatementReplayed
 from protocol.documents.arrays import Array
 from protocol.documents.plan import Receipt, ReleaseRequest, Statement
 from protocol.errors import (
@@ -88,7 +88,7 @@ def test_borough_refuses_a_model_that_does_not_follow_from_the_published_sums(wo
 def test_borough_signs_one_request_an_index(world, plan):
     request, seed = world.begun(plan)
     world.gate("borough-1").release(request, seed)
-    with pytest.raises(ReleaseRefused):
+    with pytest.raises(AlreadyAnswered):
         world.gate("borough-1").release(changed(request, tag_commitment=tags.commit(seed[::-1])), seed[::-1])
 
 
@@ -187,7 +187,7 @@ def test_statement_of_another_plan_is_refused(world, plan):
     _, texts = answers(world, plan)
     other = world.approve()
     request, own = answers(world, other)
-    with pytest.raises(NotOfPlan):
+    with pytest.raises(StatementReplayed):
         world.unmasker.commit(request, [texts[0], *own[1:]])
 
 
@@ -197,7 +197,7 @@ def test_statement_of_another_index_is_refused(world, plan):
             old = Envelope.decode(world.gate("borough-1")._ledger.answer(plan, 0).statement)
             replies = world.ask(document, index, request, seed)
             texts = [Envelope.decode(replies[name].statement) for name in sorted(replies)]
-            with pytest.raises(NotOfPlan):
+            with pytest.raises(StatementReplayed):
                 world.unmasker.commit(request, [old, *texts[1:]])
         return world.ask(document, index, request, seed)
 

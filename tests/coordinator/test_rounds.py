@@ -1,16 +1,21 @@
 """One plan, release by release: every step is taken once, whatever dies between two of them."""
 
 import dataclasses
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from borough_node.ledger import Ledger
 from coordinator.rounds import Reply, UnmaskerClient
 from protocol.aggregation import masks
 from protocol.documents.plan import Statement
-from protocol.errors import AlreadyAnswered, CohortTooSmall, Expired, PeerUnreachable, SumInvalid
+from protocol.errors import AlreadyAnswered, CohortTooSmall, Expired, PeerUnreachable, PlanClosed, SumInvalid
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
+from tests.world import CHOICES
 
 
 class Killed(Exception):
@@ -132,7 +137,7 @@ def test_coordinator_that_dies_goes_on_where_it_stood(world, plan, seam, after):
     assert charges(world, plan) == {key: [0, 1, 2, 3] for key in world.borough_ids}
     kinds = [skeleton.kind for skeleton in world.appender.history.skeletons]
     assert (kinds.count("receipt"), kinds.count("release"), kinds.count("closure")) == (4, 4, 1)
-    assert [world.runs.get(plan, index).vectors for index in range(4)] == [None] * 4
+    assert [world.runs.vectors(plan, index) for index in range(4)] == [{}] * 4
 
 
 def test_kill_between_publication_and_deletion_leaves_no_vector_behind(world, plan):
@@ -141,11 +146,11 @@ def test_kill_between_publication_and_deletion_leaves_no_vector_behind(world, pl
 
     with pytest.raises(Killed):
         world.runner().run(plan, world.ask, forget=die)
-    assert world.runs.get(plan, 0).vectors is not None
+    assert world.runs.vectors(plan, 0)
     forgotten = []
     world.runner().run(plan, world.ask, forget=forgotten.append)
     assert 0 in forgotten
-    assert world.runs.get(plan, 0).vectors is None
+    assert not world.runs.vectors(plan, 0)
 
 
 # --- boroughs that send nonsense --------------------------------------------------------------------------------
@@ -190,7 +195,7 @@ def test_borough_that_signs_a_vector_it_did_not_mask_burns_the_index(world, plan
         world.run(plan, with_reply(world, "borough-1", lie))
     assert world.record(plan).releases == []
     assert world.runs.get(plan, 0).burnt == "sum.invalid"
-    assert world.runs.get(plan, 0).vectors is None
+    assert not world.runs.vectors(plan, 0)
     assert world.record(plan).closed
     assert world.unmasker._store.private_key(world.record(plan).plan.unmasker_key) is None
 
@@ -207,9 +212,127 @@ def test_burnt_index_is_never_used_again(world, plan):
     broken = dataclasses.replace(world.unmasker_client(), reveal=lambda digest, index: bytes(144))
     with pytest.raises(SumInvalid):
         world.runner(broken).run(plan, world.ask, forget=lambda index: None)
-    with pytest.raises(SumInvalid, match="burnt"):
+    with pytest.raises(PlanClosed):
         world.run(plan)
+    assert world.record(plan).burnt == [0]
     assert world.record(plan).releases == []
+
+
+SPARED = CHOICES.model_copy(update={"spares": 1})
+
+
+def failing_once(world, index):
+    """An unmasker whose disk flips one bit of one mask sum on its way out."""
+    real, failed = world.unmasker_client(), []
+
+    def reveal(digest, asked):
+        content = bytearray(real.reveal(digest, asked))
+        if asked == index and not failed:
+            failed.append(asked)
+            content[0] ^= 1
+        return bytes(content)
+
+    return dataclasses.replace(real, reveal=reveal)
+
+
+@pytest.mark.parametrize("index", [0, 2, 3])
+def test_spare_takes_the_place_of_a_burnt_index_and_the_plan_ends_well(world, index):
+    plan = world.approve(SPARED)
+    forgotten = []
+    world.runner(failing_once(world, index)).run(plan, world.ask, forget=forgotten.append)
+    record = world.record(plan)
+    assert record.complete
+    assert record.closed
+    assert record.burnt == [index]
+    assert [release.request.index for release in record.releases] == [n for n in range(5) if n != index]
+    assert charges(world, plan) == {key: [0, 1, 2, 3, 4] for key in world.borough_ids}
+    assert {0, 1, 2, 3, 4} <= set(forgotten)
+    assert [world.runs.vectors(plan, n) for n in range(5)] == [{}] * 5
+    assert [code for code, _ in world.reports] == ["sum.invalid"]
+
+
+def test_plan_is_closed_when_its_spares_are_spent(world):
+    plan = world.approve(SPARED)
+    broken = dataclasses.replace(world.unmasker_client(), reveal=lambda digest, index: bytes(144))
+    with pytest.raises(SumInvalid, match="index 1 is burnt"):
+        world.runner(broken).run(plan, world.ask, forget=lambda index: None)
+    assert world.record(plan).burnt == [0, 1]
+    assert world.record(plan).closed
+    assert charges(world, plan) == {key: [0, 1] for key in world.borough_ids}
+
+
+@pytest.mark.parametrize("seam", ["burn in the database", "burn in the log", "publish"])
+def test_killed_while_an_index_is_burnt_goes_on_with_the_spare(world, seam):
+    plan = world.approve(SPARED)
+    runner = world.runner(failing_once(world, 1))
+    append, publish = world.appender.append, runner._publish
+
+    def killed(*_, **__):
+        raise Killed
+
+    def dying_append(kind, envelope, **rest):
+        if kind != "burn":
+            return append(kind, envelope, **rest)
+        if seam == "burn in the database":
+            raise Killed
+        position = append(kind, envelope, **rest)
+        if seam == "burn in the log":
+            raise Killed
+        runner._publish = killed
+        return position
+
+    world.appender.append = dying_append
+    with pytest.raises(Killed):
+        runner.run(plan, world.ask, forget=lambda index: None)
+    world.appender.append, runner._publish = append, publish
+    world.run(plan)
+    record = world.record(plan)
+    assert (record.complete, record.closed, record.burnt) == (True, True, [1])
+    assert charges(world, plan) == {key: [0, 1, 2, 3, 4] for key in world.borough_ids}
+
+
+def test_two_plans_run_at_the_same_time(world):
+    """Their releases interleave in one log; every borough answers both, one ledger each."""
+    plans = [world.approve(), world.approve(SPARED)]
+    started = threading.Barrier(2)
+    for borough in world.borough_ids:
+        world.gate(borough)  # one node a borough, whoever asks it first
+
+    def ask(document, index, request, seed):
+        if index == 0:
+            started.wait(30)
+        return world.ask(document, index, request, seed)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(world.run, plan, ask) for plan in plans]:
+            done.result(60)
+    for plan in plans:
+        assert world.record(plan).complete
+        assert world.record(plan).closed
+        assert world.unmasker._store.private_key(world.record(plan).plan.unmasker_key) is None
+    assert all(sorted(indices) == sorted([0, 1, 2, 3] * 2) for indices in charges(world, plans[0]).values())
+    kinds = [skeleton.kind for skeleton in world.appender.history.skeletons]
+    assert (kinds.count("receipt"), kinds.count("release"), kinds.count("closure")) == (8, 8, 2)
+
+
+def test_borough_on_a_restored_ledger_is_left_out_by_name(world, plan, tmp_path):
+    """Its node was made to start behind the log; the ledger that its statements anchor gives it away."""
+    world.gate("borough-1")._reader.sync()
+    shutil.copytree(world.root / "borough-1", tmp_path / "backup")
+    restored = Ledger(tmp_path / "backup" / "ledger.sqlite")
+    old = world.new_gate("borough-1", ledger=restored)
+
+    def ask(document, index, request, seed):
+        replies = world.ask(document, index, request, seed)
+        if index > 0:
+            answer = old.release(request, seed)
+            replies["borough-1"] = Reply(answer.statement, answer.vector)
+        return replies
+
+    world.run(plan, ask)
+    restored.close()
+    assert ["borough-1" in release.boroughs for release in world.record(plan).releases] == [True, False, True, True]
+    assert [code for code, _ in world.reports] == ["ledger.rewound"]
 
 
 def test_unmasker_that_answers_for_other_statements_is_refused_by_itself(world, plan):

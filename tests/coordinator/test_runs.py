@@ -37,7 +37,7 @@ def test_set_is_fixed_once(runs):
     runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"\x00\xff"})
     runs.fix(PLAN, 0, statements={"b": "two"}, vectors={"b": b"other"})
     assert runs.get(PLAN, 0).statements == {"a": "one"}
-    assert runs.get(PLAN, 0).vectors == {"a": b"\x00\xff"}
+    assert runs.vectors(PLAN, 0) == {"a": b"\x00\xff"}
 
 
 def test_state_survives_a_restart(tmp_path, runs, database):
@@ -52,7 +52,7 @@ def test_state_survives_a_restart(tmp_path, runs, database):
 def test_published_release_keeps_its_set_and_loses_its_vectors(tmp_path, runs, database):
     runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"synthetic-vector" * 50})
     runs.forget_vectors(PLAN, 0)
-    assert runs.get(PLAN, 0).vectors is None
+    assert runs.vectors(PLAN, 0) == {}
     assert runs.get(PLAN, 0).statements == {"a": "one"}
     database.close()
     stored = b"".join(file.read_bytes() for file in tmp_path.glob("c.sqlite*"))
@@ -62,7 +62,7 @@ def test_published_release_keeps_its_set_and_loses_its_vectors(tmp_path, runs, d
 def test_burnt_index_keeps_the_reason_and_loses_its_vectors(runs):
     runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"vector"})
     runs.burn(PLAN, 0, reason="sum.invalid")
-    assert (runs.get(PLAN, 0).burnt, runs.get(PLAN, 0).vectors) == ("sum.invalid", None)
+    assert (runs.get(PLAN, 0).burnt, runs.vectors(PLAN, 0)) == ("sum.invalid", {})
 
 
 def test_database_of_another_schema_is_refused(tmp_path):

@@ -54,6 +54,26 @@ def test_the_releases_spend_exactly_the_plans_mu(epsilon, steps):
     planning.check_plan(plan, CATALOGUE)
 
 
+@pytest.mark.parametrize("spares", [1, 2, 8])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_every_spare_is_budgeted_as_the_costliest_release(spares, steps):
+    privacy = PRIVACY.model_copy(update={"spares": spares})
+    plan = FORCE.plan(privacy=privacy, descent=DESCENT.model_copy(update={"steps": steps}))
+    mu = accounting.mu_of(epsilon=1.0, delta=PRIVACY.delta * (1 - planning.DELTA_RESERVE))
+    squares = [event.mu**2 for event in planning.events(plan.releases, privacy=privacy, scale=plan.scale)]
+    assert math.fsum(squares) + spares * max(squares) == pytest.approx(mu**2, rel=1e-12)
+    assert planning.plan_rho(plan) == pytest.approx(mu**2 / 2, rel=1e-12)
+    assert [statement.epsilon for statement in plan.statements][1] == pytest.approx(1.0, rel=1e-9)
+    # Whichever releases are repeated: what is asked never costs more than was budgeted.
+    for place in range(len(squares)):
+        assert math.fsum(squares) + spares * squares[place] <= mu**2 * (1 + 1e-12)
+
+
+def test_spares_that_the_noise_does_not_pay_for_are_refused():
+    with pytest.raises(PlanInvalid, match=r"releases.0.sigma: too little noise"):
+        planning.check_plan(FORCE.plan(**with_privacy(spares=1), releases=PLAN.releases), CATALOGUE)
+
+
 def test_the_schedule_is_second_moment_gradients_evaluation_with_the_formulas_lengths():
     functions = [spec.function for spec in PLAN.releases]
     assert functions == ["second_moment", "gradient", "gradient", "evaluation"]

@@ -6,9 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from protocol.errors import CheckpointInvalid, ForkDetected, MalformedDocument, NotLogged, ProofInvalid, UnknownSigner
+from protocol.errors import (
+    CheckpointInvalid,
+    DatedAhead,
+    ForkDetected,
+    MalformedDocument,
+    NotLogged,
+    ProofInvalid,
+    UnknownSigner,
+)
 from protocol.history.leaves import leaf_for
-from protocol.history.mirror import Mirror, log_origin, verify_checkpoint
+from protocol.history.mirror import Mirror, log_origin, verify_checkpoint, witnessed_at
 from protocol.log.leaf import Leaf, make_leaf
 from protocol.log.note import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from tests.federation import Federation, catalogue, party, signing_key
@@ -90,6 +98,35 @@ def test_a_checkpoint_of_another_log_or_key_is_refused(change):
         signed = cosign(signed, name, private_key=signing_key(name).private, time_seconds=1)
     with pytest.raises(CheckpointInvalid):
         mirror_of(force).extend(leaves(force), signed)
+
+
+@pytest.mark.parametrize("minority_days", [0, 400])
+def test_a_leaf_dated_after_its_witnesses_time_is_refused(minority_days):
+    """A coordinator that dates a plan a year ahead has the budget that is still spent back; a minority may help it."""
+    force = begun()
+    now = force.clock.now()
+    force.clock.advance(timedelta(days=400))
+    force.log("plan", force.plan())
+    signed = force.checkpoint(witnesses=())
+    for name, days in zip(force.witnesses, (minority_days, 0, 0), strict=True):
+        seconds = int((now + timedelta(days=days)).timestamp())
+        signed = cosign(signed, name, private_key=signing_key(name).private, time_seconds=seconds)
+    mirror = mirror_of(force)
+    with pytest.raises(DatedAhead):
+        mirror.extend(leaves(force), signed)
+    assert mirror.checkpoint is None
+
+
+@pytest.mark.parametrize("hours", [0, 20])
+def test_a_witness_whose_clock_is_a_little_behind_does_not_stop_the_log(hours):
+    force = begun()
+    signed = force.checkpoint(witnesses=())
+    seconds = int((force.clock.now() - timedelta(hours=hours)).timestamp())
+    for name in force.witnesses:
+        signed = cosign(signed, name, private_key=signing_key(name).private, time_seconds=seconds)
+    mirror = mirror_of(force)
+    mirror.extend(leaves(force), signed)
+    assert witnessed_at(signed, force.roster) == force.clock.now() - timedelta(hours=hours)
 
 
 def test_a_fork_seen_in_one_session_is_kept_as_evidence_and_ends_the_mirror():

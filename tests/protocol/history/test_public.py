@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from protocol.aggregation.exchange import InconsistentRequests, NotOfPlan
+from protocol.aggregation.exchange import InconsistentRequests, StatementReplayed
 from protocol.aggregation.planning import plan_rho
 from protocol.documents.arrays import Array
 from protocol.documents.flags import CategoryRule
@@ -19,14 +19,19 @@ from protocol.errors import (
     CohortTooSmall,
     DigestMismatch,
     Expired,
+    IndexOutOfTurn,
+    LedgerRewound,
     MalformedDocument,
     ModelMismatch,
+    PlanClosed,
     PlanInvalid,
     PlanNotApproved,
     ProtocolError,
     QuorumNotMet,
     ReleaseRefused,
+    RosterChanged,
     ShapeMismatch,
+    SparesSpent,
     StateError,
     SumInvalid,
     UnknownSigner,
@@ -34,7 +39,7 @@ from protocol.errors import (
 from protocol.history.mirror import History
 from protocol.history.public import expected_thresholds
 from protocol.ids import digest_of
-from tests.federation import BUDGET_RHO, PURPOSE, Federation, number, party, plan_key
+from tests.federation import BUDGET_RHO, PRIVACY, PURPOSE, Federation, number, party, plan_key
 
 
 def begun(**arguments) -> Federation:
@@ -259,14 +264,14 @@ def test_an_index_has_one_receipt():
 @pytest.mark.parametrize("index", [1, 3, 4])
 def test_a_receipt_for_an_index_that_is_not_next_is_refused(index):
     force, plan = planned()
-    refused(force, AlreadyAnswered, "receipt", force.exchange(plan, receipt_changes={"index": index}).receipt)
+    refused(force, IndexOutOfTurn, "receipt", force.exchange(plan, receipt_changes={"index": index}).receipt)
 
 
 def test_no_receipt_follows_the_closure():
     force, plan = planned()
     exchange = force.exchange(plan)
     force.log("closure", force.closure(plan))
-    refused(force, AlreadyAnswered, "receipt", exchange.receipt)
+    refused(force, PlanClosed, "receipt", exchange.receipt)
 
 
 def test_a_plan_ends_when_the_roster_changes():
@@ -274,7 +279,7 @@ def test_a_plan_ends_when_the_roster_changes():
     force, plan = planned()
     asked = force.exchange(plan)
     force.log("roster", force.next_roster())
-    refused(force, Expired, "receipt", asked.receipt, match="approved under roster 1, now it is 2")
+    refused(force, RosterChanged, "receipt", asked.receipt, match="approved under roster 1, now it is 2")
     force.log("closure", force.closure(plan))
 
 
@@ -298,12 +303,99 @@ def test_a_receipt_repeats_every_check_of_the_statements():
     other = force.answer("borough-1", plan, request, seed, request=digest_of(b"another request"))
     refused(force, InconsistentRequests, "receipt", force.receipt(plan, request, [other, *answers[1:]]))
     stray = force.answer("borough-1", plan, request, seed, plan=digest_of(b"another plan"))
-    refused(force, NotOfPlan, "receipt", force.receipt(plan, request, [stray, *answers[1:]]))
+    refused(force, StatementReplayed, "receipt", force.receipt(plan, request, [stray, *answers[1:]]))
     stranger = force.answer("borough-1", plan, request, seed, signer="stranger")
     refused(force, UnknownSigner, "receipt", force.receipt(plan, request, [stranger, *answers[1:]]))
     refused(force, MalformedDocument, "receipt", force.receipt(plan, request, answers, statements=("not an envelope",)))
     wrong = force.receipt(plan, request, answers, request=digest_of(b"another request"))
     refused(force, InconsistentRequests, "receipt", wrong)
+
+
+@pytest.mark.parametrize(
+    ("length", "head"),
+    [(1, None), (2, None), (2, "another"), (1, "another")],
+    ids=["not grown", "one for two plans' heads", "edited", "restored"],
+)
+def test_a_statement_whose_ledger_does_not_continue_the_logged_one_is_refused(length, head):
+    """A node restored from a backup forgets what it has spent; its next statement shows it."""
+    force, plan = planned()
+    force.release_next(plan)  # a ledger of one row
+    other = force.plan(2, privacy=PRIVACY.model_copy(update={"epsilon": 0.1}))
+    force.log("plan", other)
+    request, seed = force.ask(other)
+    anchored = [
+        force.answer(name, other, request, seed, ledger_length=2, ledger_head=digest_of(b"two rows"))
+        for name in force.boroughs
+    ]
+    force.log("receipt", force.receipt(other, request, anchored))
+    request, seed = force.ask(plan)
+    honest = [force.answer(name, plan, request, seed, ledger_length=3) for name in force.boroughs]
+    changes = {} if head is None else {"ledger_head": digest_of(head.encode())}
+    lying = force.answer("borough-1", plan, request, seed, ledger_length=length, **changes)
+    refused(force, LedgerRewound, "receipt", force.receipt(plan, request, [lying, *honest[1:]]), match="borough-1")
+    force.log("receipt", force.receipt(plan, request, honest))
+
+
+# --- burnt indices ----------------------------------------------------------------------------------------------
+
+
+def spared(spares: int) -> tuple[Federation, object]:
+    force = begun()
+    plan = force.plan(privacy=PRIVACY.model_copy(update={"spares": spares}))
+    force.log("plan", plan)
+    return force, plan
+
+
+def test_a_spare_repeats_a_burnt_release_under_the_next_index():
+    force, plan = spared(1)
+    force.release_next(plan)
+    burnt = force.exchange(plan)
+    force.log("receipt", burnt.receipt)
+    force.log("burn", force.burn(plan, burnt.receipt))
+    record = force.history.public.plan(plan.digest())
+    assert (record.next_index, record.burnt, len(record.releases)) == (2, [1], 1)
+    while not record.complete:
+        force.release_next(plan)
+    assert [release.request.index for release in record.releases] == [0, 2, 3, 4]
+    assert [one.spec.function for one in record.published] == [spec.function for spec in plan.releases]
+    assert record.model().digest()
+    assert force.history.public.spent(PURPOSE, on=force.clock.now().date()) == plan_rho(plan)
+
+
+def test_a_burnt_index_is_never_released_and_not_burnt_twice():
+    force, plan = spared(1)
+    burnt = force.exchange(plan)
+    force.log("receipt", burnt.receipt)
+    burn = force.burn(plan, burnt.receipt)
+    force.log("burn", burn)
+    refused(force, IndexOutOfTurn, "release", burnt.release)
+    refused(force, IndexOutOfTurn, "burn", burn)
+
+
+def test_no_index_follows_when_more_are_burnt_than_the_plan_has_spares():
+    force, plan = spared(1)
+    for _ in range(2):
+        burnt = force.exchange(plan)
+        force.log("receipt", burnt.receipt)
+        force.log("burn", force.burn(plan, burnt.receipt))
+    more = force.exchange(plan)
+    refused(force, SparesSpent, "receipt", more.receipt, match="2 indices are burnt, the plan has 1 spares")
+    force.log("closure", force.closure(plan))
+    refused(force, PlanClosed, "burn", force.burn(plan, more.receipt))
+
+
+def test_an_index_is_burnt_only_with_its_receipt_and_by_the_coordinator():
+    """Without a receipt nothing was unmasked: there is nothing to burn, and a spare would be a free repetition."""
+    force, plan = spared(1)
+    exchange = force.exchange(plan)
+    refused(force, DigestMismatch, "burn", force.burn(plan, exchange.receipt), match="nothing of it was unmasked")
+    force.log("receipt", exchange.receipt)
+    other = digest_of(b"another receipt")
+    refused(force, DigestMismatch, "burn", force.burn(plan, exchange.receipt, receipt=other))
+    refused(force, IndexOutOfTurn, "burn", force.burn(plan, exchange.receipt, index=1))
+    refused(force, UnknownSigner, "burn", force.burn(plan, exchange.receipt), "unmasker")
+    force.log("release", exchange.release)
+    refused(force, IndexOutOfTurn, "burn", force.burn(plan, exchange.receipt))
 
 
 # --- releases ---------------------------------------------------------------------------------------------------
