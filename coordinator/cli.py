@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import threading
-from collections.abc import Callable
+import dataclasses
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,76 +12,22 @@ import typer
 
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy
 from coordinator.settings import CoordinatorSettings
+from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
 from protocol.documents.catalogue import FeatureCatalogue
-from protocol.errors import ConfigurationError, ProtocolError, SumInvalid
-from protocol.ids import Digest, PartyId, random_id
+from protocol.errors import ConfigurationError
+from protocol.history.spending import spending
+from protocol.ids import PartyId, random_id
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
 
 if TYPE_CHECKING:
     # Flower takes seconds to load; it is imported where a coordinator is opened.
-    from coordinator.app import Coordinator, Report
+    from coordinator.app import Coordinator
 
 app = typer.Typer(no_args_is_help=True, help="Run the coordinator and propose plans and policies.")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The coordinator's settings.toml.", metavar="SETTINGS")]
 POLL_SECONDS = 2.0
-
-
-class RunningCoordinator:
-    """The coordinator with a worker that runs approved plans and collects approved policies' flags, again and again."""
-
-    def __init__(self, coordinator: Coordinator, report: Report) -> None:
-        self._coordinator = coordinator
-        self._report = report
-        self._stopped = threading.Event()
-        self._workers = [
-            threading.Thread(target=self._repeat, args=(work,), name=work.__name__, daemon=True)
-            for work in (self._run_plans, self._collect_flags)
-        ]
-        self._given_up: set[Digest] = set()
-        self._collected: set[Digest] = set()
-
-    def start(self) -> None:
-        """Serve, then work."""
-        self._coordinator.start()
-        for worker in self._workers:
-            worker.start()
-
-    def stop(self, *, grace_seconds: float) -> None:
-        """Stop working, then serving; whatever is half done is finished after the next start."""
-        self._stopped.set()
-        self._coordinator.stop(grace_seconds=grace_seconds)
-
-    def _repeat(self, work: Callable[[], None]) -> None:
-        while not self._stopped.wait(POLL_SECONDS):
-            try:
-                work()
-            except ProtocolError as error:
-                # A missing witness, an unmasker that restarts: everything stands where it stood and is tried again.
-                self._report(error.code, error.detail)
-            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the work in silence
-                self._report("bug", f"{work.__name__}: {type(error).__name__}")
-
-    def _run_plans(self) -> None:
-        self._coordinator.log_proposed_catalogues()
-        for plan in self._coordinator.unfinished_plans():
-            if plan in self._given_up:
-                continue
-            try:
-                self._coordinator.run_plan(plan)
-                self._report("plan.finished", f"plan {plan[:16]}")
-            except SumInvalid:
-                self._given_up.add(plan)
-                raise
-
-    def _collect_flags(self) -> None:
-        for policy in self._coordinator.live_policies():
-            if policy not in self._collected:
-                confirmed, asked = self._coordinator.collect_flags(policy)
-                self._report("policy.collected", f"{len(confirmed)} of {len(asked)} boroughs, policy {policy[:16]}")
-                if len(confirmed) == len(asked):
-                    self._collected.add(policy)
 
 
 @app.command()
@@ -95,7 +41,7 @@ def run(settings_file: SettingsFile) -> None:
 
         def opened() -> RunningCoordinator:
             coordinator = Coordinator(settings, clock=SystemClock(), report=report, on_progress=lambda *_: None)
-            return RunningCoordinator(coordinator, report)
+            return RunningCoordinator(coordinator, report, poll_seconds=POLL_SECONDS)
 
         run_until_signal(
             opened,
@@ -124,6 +70,25 @@ def status(settings_file: SettingsFile, as_json: Annotated[bool, typer.Option("-
             typer.echo(f"plan {plan['plan']}: {plan['releases']} of {plan['of']} releases published, {state}")
         for entry in waiting:
             typer.echo(f"waits for custodians: {entry['kind']} {entry['digest']}")
+
+
+@app.command()
+def budget(
+    settings_file: SettingsFile,
+    on: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As it stood on this day; else today.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Show what the plans in the log have spent in the rolling 365 days, by purpose: what an auditor recomputes."""
+    with explained_errors():
+        public = _offline(settings_file).appender.history.public
+        found = spending(public, on=(on or SystemClock().now()).date())
+        if as_json:
+            print_json([dataclasses.asdict(purpose) for purpose in found])
+            return
+        for purpose in found:
+            typer.echo("\n".join(purpose.lines()))
 
 
 @app.command("propose-plan")

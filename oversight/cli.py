@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -242,11 +242,14 @@ def open_flag(settings_file: SettingsFile, warrant: str, flag: str) -> None:
 def verify(
     directory: Annotated[Path, typer.Argument(help="The log's static files.")],
     genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
+    on: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Show budgets as they stood on this day; else today.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the whole public log, offline: signatures, quorums, spending, the model, every unmasking and opening."""
     with explained_errors():
-        report = verify_directory(directory, genesis=genesis)
+        report = verify_directory(directory, genesis=genesis, on=(on or SystemClock().now()).date())
         if as_json:
             print_json(dataclasses.asdict(report))
             return
@@ -258,6 +261,6 @@ def verify(
             typer.echo(
                 f"plan {plan.plan[:16]}: epsilon {plan.epsilon:g}, {plan.releases} releases, {state}; model follows from the sums"
             )
-        for purpose, rho in report.spent_rho.items():
-            typer.echo(f"spent on {purpose}: rho {rho:.6f}")
+        for purpose in report.spending:
+            typer.echo("\n".join(purpose.lines()))
         typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")

@@ -79,7 +79,7 @@ class Story:
         narrator.step(
             "audit", "An auditor, offline, checks the log from its static files alone and recomputes the model."
         )
-        audit = verify_directory(self._out / "log", genesis=layout.genesis)
+        audit = verify_directory(self._out / "log", genesis=layout.genesis, on=self._clock.now().date())
         narrator.say(f"All {audit.size} entries hold: signatures, quorums, spending, every unmasking, every opening.")
         truth = self._truth.measure(record.model(), headers, named)
         narrator.finish()

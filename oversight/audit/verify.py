@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from protocol.aggregation.planning import plan_rho
 from protocol.documents.canonical import parse_canonical
 from protocol.errors import CheckpointInvalid, ConfigurationError, MalformedDocument, ProofInvalid
 from protocol.history.mirror import Mirror
+from protocol.history.spending import PurposeSpending, spending
 from protocol.ids import Digest
 from protocol.log.leaf import Leaf
 from protocol.log.note import SignedCheckpoint
@@ -45,12 +47,16 @@ class AuditReport:
     root: str
     leaves_by_kind: dict[str, int]
     plans: tuple[PlanReport, ...]
-    spent_rho: dict[str, float]
+    burnt: int
+    spending: tuple[PurposeSpending, ...]
     openings: int
 
 
-def verify_directory(directory: Path, *, genesis: Digest) -> AuditReport:
+def verify_directory(directory: Path, *, genesis: Digest, on: date) -> AuditReport:
     """Return what the log in ``directory`` shows, if all of it holds.
+
+    Args:
+        on: The day on which budgets are looked at.
 
     Raises: ConfigurationError if files are missing; CheckpointInvalid, ProofInvalid, or the rule that a leaf breaks.
     """
@@ -70,15 +76,13 @@ def verify_directory(directory: Path, *, genesis: Digest) -> AuditReport:
         )
         for digest, record in public.plans.items()
     )
-    spent: dict[str, float] = {}
-    for plan in plans:
-        spent[plan.purpose] = spent.get(plan.purpose, 0.0) + plan.rho
     return AuditReport(
         size=mirror.size,
         root=history.tree.root().hex(),
         leaves_by_kind=dict(sorted(Counter(skeleton.kind for skeleton in history.skeletons).items())),
         plans=plans,
-        spent_rho=spent,
+        burnt=sum(len(record.burnt) for record in public.plans.values()),
+        spending=spending(public, on=on),
         openings=sum(len(warrant.opened) for warrant in history.cases.warrants.values()),
     )
 

@@ -11,6 +11,7 @@ import pytest
 from coordinator.registry.drafting import draft_policy
 from coordinator.services.federation import FederationService
 from oversight.audit.verify import verify_directory
+from protocol.clock import SystemClock
 from protocol.documents.plan import ReleaseRequest
 from protocol.errors import ProtocolError, QuorumNotMet
 from tests.integration.cases import REASON, warrant_for
@@ -40,7 +41,7 @@ def charges(made, running):
 def assert_whole(made, running, plan, releases=4):
     record = running.coordinator.appender.history.public.plan(plan)
     assert [release.request.index for release in record.releases] == list(range(releases))
-    report = verify_directory(made.layout.log, genesis=made.layout.genesis)
+    report = verify_directory(made.layout.log, genesis=made.layout.genesis, on=SystemClock().now().date())
     assert [(one.plan, one.complete, one.closed) for one in report.plans] == [(plan, True, True)]
     return record
 
@@ -243,6 +244,6 @@ def test_flags_reach_the_log_and_a_name_needs_the_whole_path(made):
         assert opened.identity.startswith("P-")
         with pytest.raises(ProtocolError):
             investigator.open("0" * 64, headers[0].flag_id)
-    report = verify_directory(made.layout.log, genesis=made.layout.genesis)
+    report = verify_directory(made.layout.log, genesis=made.layout.genesis, on=SystemClock().now().date())
     assert report.openings == 1
     assert report.leaves_by_kind["flag"] == len(headers)

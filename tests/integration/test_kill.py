@@ -15,6 +15,7 @@ import pytest
 from borough_node.ledger import Ledger
 from coordinator.settings import CoordinatorSettings
 from oversight.audit.verify import verify_directory
+from protocol.clock import SystemClock
 from tests.integration.local import Loopback, choices
 
 STEPS = 4
@@ -126,7 +127,7 @@ def test_plan_survives_the_death_of_every_kind_of_process(tmp_path):
         processes.stop()
 
     assert set(VICTIMS) <= set(killed_during_the_plan)
-    report = verify_directory(made.layout.log, genesis=made.layout.genesis)
+    report = verify_directory(made.layout.log, genesis=made.layout.genesis, on=SystemClock().now().date())
     assert [(one.plan, one.complete, one.closed) for one in report.plans] == [(plan, True, True)]
     assert (report.leaves_by_kind["receipt"], report.leaves_by_kind["release"]) == (RELEASES, RELEASES)
     for borough in made.boroughs:

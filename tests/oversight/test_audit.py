@@ -7,12 +7,13 @@ import pytest
 from oversight.audit.verify import read_mirror, verify_directory
 from protocol.aggregation.planning import plan_rho
 from protocol.errors import CheckpointInvalid, ConfigurationError, DigestMismatch, ProtocolError
+from protocol.history.spending import spending
 from protocol.log.note import SignedCheckpoint
 from tests.world import PURPOSE, REASON
 
 
 def audit(world):
-    return verify_directory(world.root / "log", genesis=world.roster.digest())
+    return verify_directory(world.root / "log", genesis=world.roster.digest(), on=world.clock.now().date())
 
 
 def test_whole_path_is_reported(flagged):
@@ -27,7 +28,10 @@ def test_whole_path_is_reported(flagged):
     assert report.openings == 1
     assert report.leaves_by_kind["flag"] == len(flagged.headers)
     assert (report.leaves_by_kind["release"], report.leaves_by_kind["receipt"]) == (4, 4)
-    assert report.spent_rho == {PURPOSE: pytest.approx(plan_rho(record.plan))}
+    (spent,) = report.spending
+    assert (spent.purpose, spent.spent) == (PURPOSE, pytest.approx(plan_rho(record.plan)))
+    assert spent == spending(world.appender.history.public, on=world.clock.now().date())[0]
+    assert report.burnt == 0
     (plan,) = report.plans
     assert (plan.plan, plan.complete, plan.closed) == (flagged.plan, True, True)
     assert plan.model == record.model().digest()
@@ -41,7 +45,7 @@ def test_unfinished_plan_has_no_model(world, plan):
 
 def test_another_genesis_is_refused(finished, world):
     with pytest.raises(DigestMismatch):
-        verify_directory(world.root / "log", genesis="0" * 64)
+        verify_directory(world.root / "log", genesis="0" * 64, on=world.clock.now().date())
 
 
 def test_missing_file_is_named(finished, world):
