@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 from datetime import date
 
-from protocol.aggregation.planning import plan_rho
+from protocol.aggregation.accounting import Statement, epsilon_of, person_in_plans
+from protocol.aggregation.planning import DELTA_RESERVE, plan_rho
+from protocol.documents.plan import TrainingPlan
 from protocol.history.public import BUDGET_WINDOW, PublicRecord
 from protocol.ids import Digest
 
@@ -36,16 +38,19 @@ class PurposeSpending:
     """rho, from the current roster; 0 if it gives none."""
     spent: float
     left: float
-    mu: float
-    """Of a person whose rows all these plans used: sqrt(2 * spent)."""
+    person: Statement | None
+    """What holds for a person whose rows all these plans used, at the largest delta of their statements; None without plans."""
     plans: tuple[PlanSpending, ...]
     """The plans that count, oldest first."""
 
     def lines(self) -> tuple[str, ...]:
         """Return what a person reads."""
-        head = f"{self.purpose}: rho {self.spent:.6f} of {self.budget:.6f} spent, {self.left:.6f} left"
+        person: tuple[str, ...] = ()
+        if self.person is not None:
+            person = (f"  {self.person.adversary}: epsilon {self.person.epsilon:.3f} at delta {self.person.delta:g}",)
         return (
-            head,
+            f"{self.purpose}: rho {self.spent:.6f} of {self.budget:.6f} spent, {self.left:.6f} left",
+            *person,
             *(
                 f"  plan {plan.plan[:16]} of {plan.approved_on}: epsilon {plan.epsilon:g}, rho {plan.rho:.6f}, "
                 f"counts until {plan.returns_on}"
@@ -63,12 +68,17 @@ def spending(public: PublicRecord, *, on: date) -> tuple[PurposeSpending, ...]:
 
 def _of(public: PublicRecord, purpose: str, on: date) -> PurposeSpending:
     spent, budget = public.spent(purpose, on=on), public.roster.budget(purpose)
+    counting = {
+        digest: record
+        for digest, record in public.plans.items()
+        if record.plan.purpose == purpose and on - BUDGET_WINDOW < record.day <= on
+    }
     return PurposeSpending(
         purpose=purpose,
         budget=budget,
         spent=spent,
         left=max(0.0, budget - spent),
-        mu=math.sqrt(2.0 * spent),
+        person=_person([record.plan for record in counting.values()]),
         plans=tuple(
             PlanSpending(
                 plan=digest,
@@ -77,7 +87,16 @@ def _of(public: PublicRecord, purpose: str, on: date) -> PurposeSpending:
                 epsilon=record.plan.privacy.epsilon,
                 rho=plan_rho(record.plan),
             )
-            for digest, record in public.plans.items()
-            if record.plan.purpose == purpose and on - BUDGET_WINDOW < record.day <= on
+            for digest, record in counting.items()
         ),
+    )
+
+
+def _person(plans: list[TrainingPlan]) -> Statement | None:
+    if not plans:
+        return None
+    mu = person_in_plans(math.sqrt(2.0 * plan_rho(plan)) for plan in plans)
+    delta = max(plan.privacy.delta for plan in plans) * (1 - DELTA_RESERVE)
+    return Statement(
+        f"a person in {len(plans)} plan{'s' if len(plans) > 1 else ''}", epsilon_of(mu=mu, delta=delta), delta, mu
     )

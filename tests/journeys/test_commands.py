@@ -159,6 +159,7 @@ def test_the_whole_path_runs_by_commands_alone(force: Force, tmp_path: Path) -> 
     )
 
     audit = json.loads(force.run("audit", "verify", str(force.root / "log"), "--genesis", genesis, "--json"))
+    assert audit["spending"] == json.loads(force.run("coordinator", "budget", force.settings("coordinator"), "--json"))
     assert audit["openings"] == 1
     assert audit["leaves_by_kind"]["flag"] == len(flags)
     assert name not in (tmp_path / "servers.log").read_text()

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from protocol.aggregation.accounting import epsilon_of
 from protocol.aggregation.planning import plan_rho
 from protocol.history.mirror import Mirror
 from protocol.history.spending import spending
@@ -34,8 +35,11 @@ def test_the_window_holds_the_plans_of_365_days(day, counting):
     assert (entry.purpose, len(entry.plans)) == (PURPOSE, counting)
     assert entry.spent == pytest.approx(counting * cost, rel=1e-12)
     assert entry.left == pytest.approx(2 * BUDGET_RHO - entry.spent)
-    assert entry.mu == pytest.approx(math.sqrt(counting * 2 * cost))
-    assert len(entry.lines()) == 1 + counting
+    assert len(entry.lines()) == 1 + (counting > 0) + counting
+    if counting:
+        assert entry.person.mu == pytest.approx(math.sqrt(counting * 2 * cost))
+        assert entry.person.epsilon == pytest.approx(epsilon_of(mu=entry.person.mu, delta=entry.person.delta))
+        assert entry.person.epsilon >= entry.plans[0].epsilon * (1 - 1e-9)
 
 
 def test_a_plan_says_on_which_day_its_cost_returns():
