@@ -10,7 +10,7 @@ import torch
 
 from borough_node.agent import Agent
 from borough_node.client_app import answer_bytes, build_app
-from borough_node.gate import Gate
+from borough_node.gate import Gate, Noise
 from borough_node.ledger import Ledger
 from borough_node.records import Records, table_reader
 from borough_node.settings import NodeSettings
@@ -35,8 +35,13 @@ def system_noise(length: int, sigma: float) -> Int64Array:
 class Node:
     """A borough node: the gate, the reader of the log, and the stream."""
 
-    def __init__(self, settings: NodeSettings, *, clock: Clock, report: Report) -> None:
-        """Open keys, ledger and channel. Raises: ConfigurationError, StorageError, TransportError."""
+    def __init__(self, settings: NodeSettings, *, clock: Clock, report: Report, noise: Noise = system_noise) -> None:
+        """Open keys, ledger and channel.
+
+        Args:
+            noise: Another than the system's only where an audit must be seen to fail; no setting reaches it.
+        Raises: ConfigurationError, StorageError, TransportError.
+        """
         torch.set_num_threads(1)
         self.party = Party.open(settings)
         self.settings = settings
@@ -59,7 +64,7 @@ class Node:
             records=Records(table_reader(settings.table, layout_of=settings.catalogue)),
             reader=self.reader,
             clock=clock,
-            noise=system_noise,
+            noise=noise,
         )
         self._app = build_app(self.gate, self.raise_flags)
         self._agent = Agent(self._connect, self._answer, report=report)

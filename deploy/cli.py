@@ -8,6 +8,7 @@ from borough_node.cli import app as node_app
 from coordinator.cli import app as coordinator_app
 from deploy.demo.cli import demo
 from deploy.federation_cli import app as federation_app
+from deploy.privacy_audit.cli import privacy
 from oversight.cli import (
     audit_app,
     custodian_app,
@@ -31,6 +32,8 @@ app.add_typer(witness_app, name="witness")
 app.add_typer(custodian_app, name="custodian")
 app.add_typer(issuer_app, name="issuer")
 app.add_typer(investigator_app, name="investigator")
+# The audit of the noise runs a whole federation, which no party alone can.
+audit_app.command()(privacy)
 app.add_typer(audit_app, name="audit")
 
 

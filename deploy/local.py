@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from borough_node.app import Node
+from borough_node.app import Node, system_noise
+from borough_node.gate import Noise
 from borough_node.settings import NodeSettings
 from coordinator.app import Coordinator, Progress
 from coordinator.settings import CoordinatorSettings
@@ -267,9 +268,10 @@ class LocalFederation:
         self.coordinator.start()
         self._stops.append(lambda: self.coordinator.stop(grace_seconds=GRACE_SECONDS))
 
-    def start_node(self, borough: str) -> Node:
+    def start_node(self, borough: str, *, noise: Noise = system_noise) -> Node:
         """Start one borough."""
-        node = Node(NodeSettings.load(self.layout.settings(borough)), clock=self.clock, report=self.reporter(borough))
+        settings = NodeSettings.load(self.layout.settings(borough))
+        node = Node(settings, clock=self.clock, report=self.reporter(borough), noise=noise)
         node.start()
         self.nodes[borough] = node
         return node

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import oversight.app  # noqa: F401 - loads the error classes of all three parties
+import oversight.app
+import oversight.audit.privacy  # noqa: F401 - and those of an audit
 from borough_node.settings import NodeSettings
 from coordinator.registry.drafting import PlanChoices
 from coordinator.settings import CoordinatorSettings
