@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import grpc
@@ -23,7 +24,7 @@ from oversight.unmasker.store import UnmaskerStore
 from oversight.unmasker.unmasker import Unmasker
 from oversight.witness.witness import Witness, WitnessService
 from protocol.clock import Clock
-from protocol.errors import ConfigurationError, PeerUnreachable
+from protocol.errors import ConfigurationError, PeerUnreachable, ProtocolError
 from protocol.rpc.channel import open_channel
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile, Party
@@ -33,6 +34,8 @@ from protocol.sealing.hpke import HPKEPrivateKey
 from protocol.sealing.secret import Secret
 
 Report = Callable[[str, str], None]
+EXPIRY_CHECK_SECONDS = 60.0
+"""How soon after its end a plan's key is gone, whoever asks."""
 SERVICE_THREADS = 8
 
 
@@ -49,6 +52,8 @@ class UnmaskerProcess:
         self._store = UnmaskerStore(settings.state / "unmasker.sqlite")
         self._memory.load()
         self._server: grpc.Server | None = None
+        self._stopped = threading.Event()
+        self._closing = threading.Thread(target=self._close_expired, name="close-expired", daemon=True)
         self.port = 0
         self.unmasker = Unmasker(store=self._store, connect=self._reader, key=self.party.signing_key, clock=clock)
 
@@ -88,9 +93,19 @@ class UnmaskerProcess:
             ),
             threads=SERVICE_THREADS,
         )
+        self._closing.start()
+
+    def _close_expired(self) -> None:
+        while not self._stopped.wait(EXPIRY_CHECK_SECONDS):
+            try:
+                for plan in self.unmasker.close_expired():
+                    self._report("plan.expired", f"plan {plan[:16]}: its key is destroyed")
+            except ProtocolError as error:
+                self._report(error.code, error.detail)
 
     def stop(self, *, grace_seconds: float) -> None:
         """Stop serving and release files."""
+        self._stopped.set()
         if self._server is not None:
             self._server.stop(grace_seconds).wait()
         self._store.close()

@@ -2,7 +2,7 @@
 
 Rules this module keeps: everything that ARCHITECTURE.md, private sums, step 4 names is checked first; the receipt is
 durable before it is returned; the mask sum leaves only when the receipt is in the witnessed log; a plan's key dies
-with the plan; a state directory older than the log does not start.
+with the plan, at the latest when its validity ends; a state directory older than the log does not start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocol.aggregation import masks
 from protocol.aggregation.exchange import check_statements, sum_of_masks
 from protocol.aggregation.masks import MaskPrivateKey
 from protocol.clock import Clock
-from protocol.documents.plan import Closure, Receipt, ReleaseRequest
+from protocol.documents.plan import Closure, Receipt, ReleaseRequest, TrainingPlan
 from protocol.errors import AlreadyAnswered, BehindLog, NotLogged, StateError
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest, HexKey, digest_of
@@ -143,9 +143,27 @@ class Unmasker:
         with self._lock:
             public = self._public()
             stored = self._store.closure(plan)
-            if stored is not None:
-                return Envelope.decode(stored)
-            key = public.plan(plan).plan.unmasker_key
-            envelope = sign(Closure(plan=plan, unmasker_key=key, closed_at=self._clock.now()), self._key)
-            self._store.destroy(plan, key, envelope.encode())
-            return envelope
+            return self._close(public.plan(plan).plan) if stored is None else Envelope.decode(stored)
+
+    def close_expired(self) -> tuple[Digest, ...]:
+        """Close the plans whose validity has ended, as far as the log was read, and return their digests.
+
+        Nobody need ask: a coordinator that never does would otherwise keep the key of recorded traffic alive.
+        Raises: as ``check_state``, if the log was never read yet.
+        """
+        with self._lock:
+            plans = (self._public() if self._current is None else self._current.public).plans
+            expired = [
+                digest
+                for digest, record in plans.items()
+                if self._clock.now() >= record.plan.valid_until and self._store.closure(digest) is None
+            ]
+            for digest in expired:
+                self._close(plans[digest].plan)
+            return tuple(expired)
+
+    def _close(self, plan: TrainingPlan) -> Envelope:
+        digest, key = plan.digest(), plan.unmasker_key
+        envelope = sign(Closure(plan=digest, unmasker_key=key, closed_at=self._clock.now()), self._key)
+        self._store.destroy(digest, key, envelope.encode())
+        return envelope

@@ -87,6 +87,27 @@ def test_close_that_is_repeated_later_returns_the_first_closure(world, plan):
     assert world.unmasker.close_plan(plan) == first
 
 
+def test_key_of_an_expired_plan_is_destroyed_although_nobody_asks(world, plan):
+    """The coordinator never closes the plan, so that the key of what it has recorded lives on."""
+    later = world.approve()
+    world.unmasker.check_state()
+    world.clock.advance(world.record(plan).plan.valid_until - world.clock.now() - timedelta(seconds=1))
+    assert world.unmasker.close_expired() == ()
+    world.clock.advance(timedelta(seconds=1))
+    assert set(world.unmasker.close_expired()) == {plan, later}
+    assert world.unmasker.close_expired() == ()
+    for digest in (plan, later):
+        assert world.unmasker._store.private_key(world.record(digest).plan.unmasker_key) is None
+        world.log("closure", world.unmasker.close_plan(digest).document(Closure), "unmasker")
+    world.new_unmasker(world.root / "unmasker" / "unmasker.sqlite").check_state()
+
+
+def test_unmasker_that_has_not_read_the_log_reads_it_before_it_closes_plans(world, plan):
+    world.clock.advance(world.record(plan).plan.valid_until - world.clock.now())
+    restarted = world.new_unmasker(world.root / "unmasker" / "unmasker.sqlite")
+    assert restarted.close_expired() == (plan,)
+
+
 def test_destroyed_key_leaves_no_bytes_in_the_file(world, plan):
     path = world.root / "unmasker" / "unmasker.sqlite"
     private = world.unmasker._store.private_key(world.record(plan).plan.unmasker_key)
