@@ -2,6 +2,11 @@
 
 For a linear head the per-row gradient has the closed form ``(sigmoid(s) - y) x``; a test proves the two equal. Opacus
 is what runs, because the same code serves a head that is not linear.
+
+A row's gradient depends on that row alone, to the last bit: in which block a row stands, and how many threads torch
+has, must not move a rounded sum. Two things in torch would: a matrix product's order of addition, hence `OrderedLinear`,
+and its sigmoid, which takes another code path for the last elements of an array than for the rest, hence SciPy's, which
+goes element by element.
 """
 
 from __future__ import annotations
@@ -9,8 +14,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 from opacus import GradSampleModule
+from opacus.grad_sample import register_grad_sampler
+from opacus.grad_sample.linear import compute_linear_grad_sample
+from scipy.special import expit
 
 from protocol.scorecard.columns import Float64Array
+
+
+class OrderedLinear(torch.nn.Linear):
+    """A linear layer of one output and no bias that adds up each row in an order fixed by the row's length alone."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return ``rows @ weight.T``, shape (rows, 1), by elementwise operations only."""
+        terms = rows * self.weight
+        while terms.shape[1] > 1:
+            if terms.shape[1] % 2:
+                terms = torch.nn.functional.pad(terms, (0, 1))
+            half = terms.shape[1] // 2
+            terms = terms[:, :half] + terms[:, half:]
+        return terms
+
+
+# Opacus knows layers by their exact class. The gradient of each row is the same outer product as any linear layer's: one
+# multiplication an entry, nothing is added up.
+register_grad_sampler(OrderedLinear)(compute_linear_grad_sample)
 
 
 class AdditiveHeads(torch.nn.Module):
@@ -21,7 +48,7 @@ class AdditiveHeads(torch.nn.Module):
         self.columns = [list(head) for head in columns]
         self.heads = torch.nn.ModuleList()
         for values in weights:
-            head = torch.nn.Linear(values.size, 1, bias=False, dtype=torch.float64)
+            head = OrderedLinear(values.size, 1, bias=False, dtype=torch.float64)
             with torch.no_grad():
                 head.weight.copy_(torch.from_numpy(values).reshape(1, -1))
             self.heads.append(head)
@@ -49,10 +76,9 @@ def per_row_gradients(
     watched = GradSampleModule(model, loss_reduction="sum")
     # Opacus' hooks want an input that takes part in differentiation; the gradient with respect to it is not used.
     inputs = torch.from_numpy(rows).requires_grad_()
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(
-        watched(inputs), torch.from_numpy(labels), reduction="sum"
-    )
-    loss.backward()
+    scores = watched(inputs)
+    # The logistic loss of a row, differentiated by its score: where back-propagation starts.
+    scores.backward(torch.from_numpy(expit(scores.detach().numpy()) - labels))
     gradients = [head.weight.grad_sample.squeeze(1).numpy().copy() for head in model.heads]
     watched.remove_hooks()
     return gradients

@@ -1,6 +1,8 @@
 """The vector function of each release: what a borough's rows contribute, before clipping and noise leave no row visible.
 
 Every function yields blocks of rows in units of the clip; ``protocol.aggregation.encoding`` clips, quantises and sums.
+What a row contributes depends on that row alone, to the last bit, so the integers do not depend on the order of rows,
+on the size of blocks or on threads.
 Formulas: docs/spec/training.md.
 """
 
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from borough_node.training.heads import per_row_gradients
+from protocol.aggregation.rowwise import row_norms, row_products, row_sums
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
 from protocol.scorecard.columns import Columns, Float64Array
 from protocol.scorecard.evaluation import bin_edges
@@ -28,8 +31,7 @@ def second_moment(
     first, second = np.triu_indices(columns.width)
     weight = np.where(first == second, 1.0, np.sqrt(2)) / plan.descent.row_norm**2
     for block in _blocks(rows):
-        norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-        clipped = block * np.minimum(1.0, plan.descent.row_norm / np.maximum(norms, 1e-300))[:, None]
+        clipped = block * np.minimum(1.0, plan.descent.row_norm / np.maximum(row_norms(block), 1e-300))[:, None]
         yield clipped[:, first] * clipped[:, second] * weight
 
 
@@ -45,9 +47,8 @@ def gradient(
         raw = per_row_gradients(columns.heads, weights, rows[part], labels[part])
         for values, matrix, clip in zip(raw, matrices, inputs["clips"].tolist(), strict=True):
             # W is symmetric, so the gradient in whitened coordinates is the raw one times W.
-            whitened = values @ matrix
-            norms = np.sqrt(np.einsum("ij,ij->i", whitened, whitened))
-            heads.append(whitened / np.maximum(norms, clip)[:, None])
+            whitened = row_products(values, matrix)
+            heads.append(whitened / np.maximum(row_norms(whitened), clip)[:, None])
         yield np.concatenate(heads, axis=1)
 
 
@@ -61,7 +62,7 @@ def evaluation(
         part = slice(start, start + BLOCK_ROWS)
         cells = np.zeros((rows[part].shape[0], len(weights), 2, bins))
         for head, where in enumerate(columns.heads):
-            scores = rows[part][:, list(where)] @ weights[head]
+            scores = row_sums(rows[part][:, list(where)] * weights[head])
             edges = bin_edges(plan, float(inputs["center"][head]), float(inputs["spread"][head]))
             places = np.searchsorted(edges, scores, side="right")
             rule = columns.eligible[head]

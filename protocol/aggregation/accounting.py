@@ -8,9 +8,10 @@ Wang 2018); every way in which the program differs from that mathematics is in `
 - a sum of the boroughs' discrete Gaussians is not a discrete Gaussian: `sum_distance` for every coordinate;
 - a discrete Gaussian is not a Gaussian. But a Gaussian of variance sigma^2 - r^2, rounded at random to an integer by a
   discrete Gaussian of parameter r centred on it, has the law of a discrete Gaussian of variance sigma^2 up to a factor
-  (1 + h)/(1 - h), h = 2 sum exp(-2 pi^2 r^2 k^2) (Peikert 2010, theorem 3.1: Poisson summation). The true sum is an
-  integer, so the rounding commutes with adding it and is post-processing. With r = 3, h < 10^-76, and mu grows by
-  1/sqrt(1 - 9/sigma^2).
+  (1 + h)/(1 - h), h = 2 sum exp(-2 pi^2 r^2 k^2): the convolution theorem of Peikert 2010. For by Poisson summation
+  exp(-(y - x)^2 / (2 r^2)), summed over all integers y, is sqrt(2 pi) r within a factor 1 + h or 1 - h, whatever x. The
+  true sum is an integer, so the rounding commutes with adding it and is post-processing. With r = 3, h < 10^-76, and mu
+  grows by 1/sqrt(1 - 9/sigma^2).
 
 A mechanism within total variation distance tau of an (epsilon, delta) one, on every input, is
 (epsilon, delta + (1 + e^epsilon) tau).
@@ -261,7 +262,7 @@ def extra_delta(
         mu: The whole plan's.
     Returns: The addition, at most 1. A plan is sound when it is below delta / 1000.
     Raises: ConfigurationError if the lists are empty or differ in length, or a value is out of range.
-    Source: the module's docstring; Kairouz, Liu, Steinke 2021; Peikert 2010, theorem 3.1.
+    Source: the module's docstring; Kairouz, Liu, Steinke 2021; Peikert 2010.
     """
     if not lengths or len(lengths) != len(local_sigmas_ring):
         raise ConfigurationError(

@@ -6,6 +6,7 @@ What the unmasker checks is here and not in its service, because the log's reade
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -75,8 +76,9 @@ def mask_contribution(
     """
     own = MaskPrivateKey.generate()
     key = own.agree(unmasker_key, request=request, borough=borough, borough_key=own.public)
-    tagged = tags.with_tags(masks.to_ring(noised), tag_seed)
-    return MaskedContribution(own.public, masks.vector_bytes(masks.add_mask(tagged, masks.keystream(key, tagged.size))))
+    vector = tags.with_tags(masks.to_ring(noised), tag_seed)
+    masks.add_keystream(key, vector)
+    return MaskedContribution(own.public, masks.vector_bytes(vector))
 
 
 def check_statements(
@@ -119,7 +121,7 @@ def sum_of_masks(statements: Sequence[Statement], *, key: MaskPrivateKey, length
             borough=statement.borough,
             borough_key=statement.public_key,
         )
-        total += masks.keystream(mask_key, length + tags.TAGS)
+        masks.add_keystream(mask_key, total)
     return total
 
 
@@ -136,9 +138,7 @@ def reveal_sum(
     Raises: ShapeMismatch, SumInvalid.
     """
     size = spec.length + tags.TAGS
-    masked = np.zeros(size, dtype=np.uint64)
-    for content in vectors.values():
-        masked += masks.vector_from_bytes(content, length=size)
+    masked = masks.sum_of_vectors(vectors.values(), length=size)
     plain = masks.remove_masks(masked, masks.vector_from_bytes(mask_sum, length=size))
     sums = masks.from_ring(tags.without_tags(plain, tag_seed))
     check_range(sums, bound=plan_range(plan, spec))
@@ -149,7 +149,11 @@ def plan_range(plan: TrainingPlan, spec: ReleaseSpec) -> float:
     """Return the range bound of one release with every borough answering."""
     spread = len(plan.boroughs) / (plan.privacy.min_boroughs - plan.privacy.colluding)
     return range_bound(
-        people=plan.people, l2=spec.l2, scale=plan.scale, sigma_ring=spec.sigma * plan.scale * float(np.sqrt(spread))
+        people=plan.people,
+        rows_per_person=plan.privacy.rows_per_person,
+        l2=spec.l2,
+        scale=plan.scale,
+        sigma_ring=spec.sigma * plan.scale * math.sqrt(spread),
     )
 
 

@@ -31,7 +31,8 @@ The sum is below 91 * 2^-128 / 0.4 < 2^-120. With 64 bits it would be 2^-57: eno
 accounting multiplies it by e^epsilon, and epsilon against the two servers together is several times the released one.
 The bound takes the entropy to be uniform: an assumption about the operating system, as for every key.
 
-Source: Canonne, Kamath, Steinke 2020, "The Discrete Gaussian for Differential Privacy", arXiv 2004.00010.
+Source: Canonne, Kamath, Steinke 2020, "The Discrete Gaussian for Differential Privacy", arXiv 2004.00010;
+algorithms are numbered as there.
 """
 
 from __future__ import annotations

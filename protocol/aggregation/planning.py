@@ -168,7 +168,11 @@ def _check_numerics(plan: TrainingPlan) -> None:
     sigmas = [local_sigma_ring(plan, spec) for spec in plan.releases]
     for spec, sigma in zip(plan.releases, sigmas, strict=True):
         check_capacity(
-            people=plan.people, l2=spec.l2, scale=plan.scale, sigma_ring=sigma * math.sqrt(len(plan.boroughs))
+            people=plan.people,
+            rows_per_person=plan.privacy.rows_per_person,
+            l2=spec.l2,
+            scale=plan.scale,
+            sigma_ring=sigma * math.sqrt(len(plan.boroughs)),
         )
     lengths, spares = [spec.length for spec in plan.releases], plan.privacy.spares
     for statement in plan.statements:

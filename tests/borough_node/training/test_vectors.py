@@ -2,15 +2,23 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+import torch
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
+from borough_node.training import vectors
 from borough_node.training.vectors import FUNCTIONS, evaluation, gradient, second_moment
+from protocol.aggregation.accounting import sensitivity_ring_units
+from protocol.aggregation.encoding import quantised_sum
+from protocol.aggregation.planning import rows_per_person
 from protocol.scorecard.columns import columns_of
 from protocol.scorecard.evaluation import bin_edges
 from tests.world import CATALOGUE, CHOICES, World
 
 SLACK = 1 + 1e-9
+EVERY_BIT = 2**60
+"""A scale at which an integer shows the last bit of a float64 from 2**-8 upwards; sums may wrap."""
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +104,96 @@ def test_gradient_is_whitened_and_clipped_head_by_head(document):
         start += len(where)
 
 
-def test_gradient_does_not_depend_on_the_block_that_a_row_falls_in(document):
+def integers(document, name, inputs, matrix, labels, *, scale):
+    """What a borough with these rows would noise and mask, as its gate computes it."""
     columns = columns_of(document, CATALOGUE)
-    matrix, labels = cohort(columns, 1500, seed=3)
-    inputs = inputs_for(columns, seed=3)
-    whole = rows_of(gradient, document, columns, inputs, matrix, labels)
-    last = rows_of(gradient, document, columns, inputs, matrix[1400:], labels[1400:])
-    np.testing.assert_allclose(whole[1400:], last, atol=1e-12)
+    spec = next(spec for spec in document.releases if spec.function == name)
+    return quantised_sum(
+        FUNCTIONS[name](document, columns, inputs, matrix, labels),
+        length=spec.length,
+        l2=spec.l2,
+        scale=scale,
+        rows_per_person=rows_per_person(spec, document.privacy),
+    )
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """Give torch its threads back, and the module its block size."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(vectors, "BLOCK_ROWS", vectors.BLOCK_ROWS)
+    yield monkeypatch
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_order_batch_layout_or_number_of_threads_changes_a_bit_of_the_integers(document, restored, name):
+    columns = columns_of(document, CATALOGUE)
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        seed=st.integers(0, 2**32 - 1),
+        rows=st.integers(1, 60),
+        block=st.integers(1, 70),
+        threads=st.integers(1, 3),
+        layout=st.sampled_from([np.ascontiguousarray, np.asfortranarray]),
+        data=st.data(),
+    )
+    def holds(seed, rows, block, threads, layout, data):
+        matrix, labels = cohort(columns, rows, seed)
+        inputs = inputs_for(columns, seed)
+        restored.setattr(vectors, "BLOCK_ROWS", 1024)
+        whole = integers(document, name, inputs, matrix, labels, scale=EVERY_BIT)
+        order = data.draw(st.permutations(range(rows)))
+        restored.setattr(vectors, "BLOCK_ROWS", block)
+        torch.set_num_threads(threads)
+        again = integers(document, name, inputs, layout(matrix[order]), layout(labels[order]), scale=EVERY_BIT)
+        np.testing.assert_array_equal(again, whole)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_threads_do_not_change_a_bit_where_torch_would_share_out_the_work(document, restored, name):
+    # Torch uses one thread up to 32,768 elements of an elementwise operation.
+    columns = columns_of(document, CATALOGUE)
+    matrix, labels = cohort(columns, 20_000, seed=6)
+    inputs = inputs_for(columns, seed=6)
+    torch.set_num_threads(1)
+    whole = integers(document, name, inputs, matrix, labels, scale=EVERY_BIT)
+    torch.set_num_threads(4)
+    restored.setattr(vectors, "BLOCK_ROWS", 20_000)
+    np.testing.assert_array_equal(integers(document, name, inputs, matrix, labels, scale=EVERY_BIT), whole)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_search_finds_no_person_who_moves_a_sum_further_than_accounted(document, name):
+    """The whole path of a borough: m rows of any content, any inputs, every head clipped by itself and all jointly."""
+    columns = columns_of(document, CATALOGUE)
+    spec = next(spec for spec in document.releases if spec.function == name)
+    most = rows_per_person(spec, document.privacy)
+    bound = sensitivity_ring_units(l2=spec.l2, scale=document.scale, rows_per_person=most, length=spec.length)
+    others, other_labels = cohort(columns, 20, seed=2)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        rows=st.integers(1, most),
+        seed=st.integers(0, 2**32 - 1),
+        scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e6]),
+        data=st.data(),
+    )
+    def holds(rows, seed, scale, data):
+        values = st.floats(-10, 10) | st.sampled_from([0.0, 1e-300, 1e-160, 1e150, -1e150])
+        matrix = data.draw(hnp.arrays(np.float64, (rows, columns.width), elements=values))
+        labels = data.draw(hnp.arrays(np.float64, (rows, len(columns.heads)), elements=st.sampled_from([0.0, 1.0])))
+        inputs = inputs_for(columns, seed, scale)
+        without = integers(document, name, inputs, others, other_labels, scale=document.scale)
+        joined = np.concatenate([others, matrix]), np.concatenate([other_labels, labels])
+        moved = float(np.linalg.norm(integers(document, name, inputs, *joined, scale=document.scale) - without))
+        target(moved / bound)
+        assert moved <= bound
+
+    holds()
 
 
 def test_evaluation_counts_each_eligible_row_once_a_head_in_the_cell_of_its_label_and_score(document):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.aggregation.exchange import (
     DuplicateSigner,
@@ -16,7 +18,8 @@ from protocol.aggregation.exchange import (
     plan_range,
     reveal_sum,
 )
-from protocol.aggregation.tags import TAGS
+from protocol.aggregation.masks import CHUNK_ENTRIES, sum_of_vectors, vector_bytes, vector_from_bytes
+from protocol.aggregation.tags import TAGS, with_tags
 from protocol.documents.arrays import Array
 from protocol.errors import (
     BadSignature,
@@ -192,6 +195,98 @@ def flipped(content: bytes, bit: int) -> bytes:
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+# Vectors of more than one chunk, so that positions in the first, the last and a middle one are reached.
+LONG = SPEC.model_copy(update={"length": 2 * CHUNK_ENTRIES + 5})
+LONG_SIZE = LONG.length + TAGS
+LONG_PLAIN = {
+    name: np.random.default_rng(place).integers(-(2**20), 2**20, size=LONG.length)
+    for place, name in enumerate(FORCE.boroughs)
+}
+LONG_ANSWERS = [FORCE.answer(name, PLAN, REQUEST, SEED, values=LONG_PLAIN[name]) for name in FORCE.boroughs]
+LONG_VECTORS = {one.borough: one.vector for one in LONG_ANSWERS}
+
+
+def long_mask_sum(answers) -> bytes:
+    return FORCE.mask_sum(PLAN, REQUEST.model_copy(update={"length": LONG.length}), answers)
+
+
+LONG_MASK_SUM = long_mask_sum(LONG_ANSWERS)
+
+
+def long_revealed(vectors, mask_sum):
+    return reveal_sum(vectors, mask_sum, spec=LONG, plan=PLAN, tag_seed=SEED)
+
+
+def test_a_sum_over_several_chunks_is_revealed_exactly():
+    np.testing.assert_array_equal(long_revealed(LONG_VECTORS, LONG_MASK_SUM), sum(LONG_PLAIN.values()))
+
+
+bits = st.integers(0, 64 * LONG_SIZE - 1) | st.integers(64 * LONG.length, 64 * LONG_SIZE - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(sorted(FORCE.boroughs)), bits), min_size=1, max_size=3, unique=True))
+def test_flipped_bits_in_any_vectors_at_any_positions_are_found(flips):
+    # Flips in two boroughs may cancel; the sum is then the true one and is revealed as such.
+    changed = dict(LONG_VECTORS)
+    for borough, bit in flips:
+        changed[borough] = flipped(changed[borough], bit)
+    true, false = (sum_of_vectors(v.values(), length=LONG_SIZE) for v in (LONG_VECTORS, changed))
+    if np.array_equal(true, false):
+        np.testing.assert_array_equal(long_revealed(changed, LONG_MASK_SUM), sum(LONG_PLAIN.values()))
+    else:
+        with pytest.raises(SumInvalid):
+            long_revealed(changed, LONG_MASK_SUM)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.integers(0, LONG_SIZE - 1),
+        st.builds(lambda odd, power: (2 * odd + 1) << power, st.integers(0, 2**63), st.integers(0, 63)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_wrong_mask_sum_is_found(errors):
+    # By the tags, or where the error is a multiple of a high power of two by the range. Each error is an odd multiple
+    # of a power below 2**64, so none is zero; one passes by chance at most once in 2**72.
+    error = np.zeros(LONG_SIZE, dtype=np.uint64)
+    for place, value in errors.items():
+        error[place] = value % 2**64
+    wrong = vector_from_bytes(LONG_MASK_SUM, length=LONG_SIZE) + error
+    with pytest.raises(SumInvalid):
+        long_revealed(LONG_VECTORS, vector_bytes(wrong))
+
+
+@pytest.mark.parametrize("power", [40, 48, 56, 60, 61, 62, 63])
+def test_an_error_that_the_tags_let_pass_too_often_is_out_of_range(power):
+    # Errors that keep their tags: what is left is the range. Taken off the mask sum, they come on top of the sum.
+    bound = plan_range(PLAN, SPEC)
+    assert 2**power > 2 * bound
+    error = np.zeros(SPEC.length, dtype=np.uint64)
+    error[3] = np.uint64(2**power)
+    mask_sum = vector_from_bytes(FORCE.mask_sum(PLAN, REQUEST, ANSWERS), length=SPEC.length + TAGS)
+    with pytest.raises(SumInvalid, match=f"1 of {SPEC.length} entries lie outside the range"):
+        revealed(ANSWERS, mask_sum=vector_bytes(mask_sum - with_tags(error, SEED)))
+
+
+subsets = st.sets(st.sampled_from(range(len(FORCE.boroughs))), min_size=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(subsets, subsets)
+def test_vectors_of_one_set_and_masks_of_another_are_never_taken_for_a_sum(answered, unmasked):
+    vectors = {ANSWERS[place].borough: ANSWERS[place].vector for place in answered}
+    mask_sum = FORCE.mask_sum(PLAN, REQUEST, [ANSWERS[place] for place in sorted(unmasked)])
+    if answered == unmasked:
+        expected = sum(PLAIN[borough] for borough in vectors)
+        np.testing.assert_array_equal(revealed(ANSWERS, vectors=vectors, mask_sum=mask_sum), expected)
+    else:
+        with pytest.raises(SumInvalid):
+            revealed(ANSWERS, vectors=vectors, mask_sum=mask_sum)
 
 
 def test_every_flipped_bit_of_a_vector_or_of_the_mask_sum_is_found():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -12,12 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from protocol.aggregation.masks import (
+    CHUNK_ENTRIES,
     MaskKeyInvalid,
     MaskPrivateKey,
-    add_mask,
+    add_keystream,
     from_ring,
     keystream,
+    keystream_chunks,
     remove_masks,
+    sum_of_vectors,
     to_ring,
     vector_bytes,
     vector_digest,
@@ -48,7 +52,7 @@ def test_counter_mode_from_its_definition_gives_the_nist_vector():
     )
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 131_072, 131_073, 300_001])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, CHUNK_ENTRIES - 1, CHUNK_ENTRIES, CHUNK_ENTRIES + 1, 100_001])
 def test_the_keystream_is_aes_256_ctr_from_zero_read_little_endian(length):
     key = bytes(range(100, 132))
     expected = counter_mode(key, 0, (length + 1) // 2)[: 8 * length]
@@ -57,6 +61,36 @@ def test_the_keystream_is_aes_256_ctr_from_zero_read_little_endian(length):
 
 def test_a_shorter_keystream_is_the_beginning_of_a_longer_one():
     np.testing.assert_array_equal(keystream(bytes(32), 10), keystream(bytes(32), 100)[:10])
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 7, CHUNK_ENTRIES - 1, CHUNK_ENTRIES, 3 * CHUNK_ENTRIES + 5])
+@pytest.mark.parametrize("length", [1, 2, CHUNK_ENTRIES, CHUNK_ENTRIES + 3])
+def test_a_keystream_read_from_its_middle_is_the_middle_of_the_keystream(start, length):
+    key = bytes(range(32))
+    read = np.concatenate([chunk.copy() for chunk in keystream_chunks(key, length, start=start)])
+    np.testing.assert_array_equal(read, keystream(key, start + length)[start:])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3 * CHUNK_ENTRIES), st.integers(1, 3))
+def test_adding_a_keystream_in_place_adds_all_of_it_and_touches_nothing_else(seed, length, stride):
+    random = np.random.default_rng(seed)
+    key, surrounding = random.bytes(32), random.integers(0, 2**64, size=stride * length + 2, dtype=np.uint64)
+    before, values = surrounding.copy(), surrounding[1 : 1 + stride * length : stride]
+    expected = values + keystream(key, length)
+    add_keystream(key, values)
+    np.testing.assert_array_equal(values, expected)
+    values -= keystream(key, length)
+    np.testing.assert_array_equal(surrounding, before)
+
+
+def test_masking_takes_no_memory_that_grows_with_the_vector():
+    values = np.zeros(1_000_000, dtype=np.uint64)
+    tracemalloc.start()
+    add_keystream(bytes(32), values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 8 * CHUNK_ENTRIES < values.nbytes / 20
 
 
 def test_both_sides_agree_on_a_key_that_depends_on_all_of_the_context():
@@ -104,11 +138,13 @@ def test_masks_cancel_for_every_subset_of_boroughs(seed, length):
     random = np.random.default_rng(seed)
     plain = [random.integers(-(2**62), 2**62, size=length) for _ in range(4)]
     keys = [random.bytes(32) for _ in plain]
-    masked = [add_mask(to_ring(x), keystream(key, length)) for x, key in zip(plain, keys, strict=True)]
+    masked = [vector_bytes(to_ring(x) + keystream(key, length)) for x, key in zip(plain, keys, strict=True)]
     for size in range(1, 5):
         for subset in combinations(range(4), size):
-            masked_sum = np.sum([masked[i] for i in subset], axis=0, dtype=np.uint64)
-            mask_sum = np.sum([keystream(keys[i], length) for i in subset], axis=0, dtype=np.uint64)
+            masked_sum = sum_of_vectors([masked[i] for i in subset], length=length)
+            mask_sum = np.zeros(length, dtype=np.uint64)
+            for i in subset:
+                add_keystream(keys[i], mask_sum)
             expected = np.sum([plain[i] for i in subset], axis=0, dtype=np.int64)
             np.testing.assert_array_equal(from_ring(remove_masks(masked_sum, mask_sum)), expected)
 
@@ -131,10 +167,23 @@ def test_a_vector_of_another_length_is_refused(content):
         vector_from_bytes(content, length=2)
 
 
-def test_vectors_of_different_lengths_are_neither_added_nor_subtracted():
+def test_vectors_of_another_length_are_not_added_to_a_sum():
+    with pytest.raises(ShapeMismatch):
+        sum_of_vectors([bytes(16), bytes(24)], length=2)
+
+
+def test_no_vectors_sum_to_zeros():
+    np.testing.assert_array_equal(sum_of_vectors([], length=3), np.zeros(3, dtype=np.uint64))
+
+
+def test_a_mask_sum_of_another_shape_is_not_taken_off():
     short, long = np.zeros(2, dtype=np.uint64), np.zeros(3, dtype=np.uint64)
-    for operation in (add_mask, remove_masks):
+    for masked_sum, mask_sum in ((short, long), (long, short), (long, np.zeros((3, 1), dtype=np.uint64))):
         with pytest.raises(ShapeMismatch):
-            operation(short, long)
-        with pytest.raises(ShapeMismatch):
-            operation(long, np.zeros((3, 1), dtype=np.uint64))
+            remove_masks(masked_sum, mask_sum)
+
+
+def test_a_vector_read_from_the_wire_cannot_be_written_to():
+    vector = vector_from_bytes(bytes(16), length=2)
+    with pytest.raises(ValueError, match="read-only"):
+        vector[0] = 1
