@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from borough_node.ledger import Ledger
+from borough_node.ledger import GENESIS, Ledger, LedgerEntry
+from borough_node.ledger.account import Account, Loss, account_of
+from borough_node.ledger.chain import charges_of
+from borough_node.ledger.comparison import LogComparison, compare
 from borough_node.records import table_reader
 from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from protocol.clock import SystemClock
+from protocol.errors import ConfigurationError
+from protocol.history.files import mirror_from_files
+from protocol.rpc.party import first_roster, read_file
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
 
 app = typer.Typer(no_args_is_help=True, help="Run and inspect a borough node.")
@@ -20,6 +28,7 @@ app.add_typer(ledger_app, name="ledger")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The node's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+LedgerFile = Annotated[Path | None, typer.Option(help="A copy of the ledger instead of the node's own file.")]
 
 
 @app.command()
@@ -55,30 +64,125 @@ def check(settings_file: SettingsFile, as_json: AsJson = False) -> None:
 
 
 @ledger_app.command()
-def show(settings_file: SettingsFile, as_json: AsJson = False) -> None:
-    """Show every row of the ledger: what was charged and what was raised."""
+def show(
+    settings_file: SettingsFile,
+    purpose: Annotated[str | None, typer.Option(help="Only this purpose.")] = None,
+    delta: Annotated[float | None, typer.Option(help="Also state epsilon, at this delta. There is no default.")] = None,
+    file: LedgerFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was charged and raised, and what each purpose's budget of the last 365 days still holds.
+
+    Budgets are those of the configured roster; the running node goes by the newest roster in the log.
+    """
     with explained_errors():
-        entries = _ledger(settings_file).entries()
+        settings = NodeSettings.load(settings_file)
+        roster, _ = first_roster(settings)
+        budgets = {budget.purpose: budget.rho for budget in roster.budgets}
+        entries = _read_ledger(settings, file).entries()
+        if purpose is not None and purpose not in budgets and all(c.purpose != purpose for c in charges_of(entries)):
+            raise ConfigurationError(f"purpose {purpose}: the roster gives it no budget and nothing was charged for it")
+        account = account_of(entries, budgets=budgets, now=SystemClock().now(), delta=delta, purpose=purpose)
+        rows = [entry for entry in entries if purpose is None or entry.content.get("purpose") == purpose]
         if as_json:
-            print_json([{"number": entry.number, "hash": entry.hash, **entry.content} for entry in entries])
-            return
-        for entry in entries:
-            content = entry.content
-            what = (
-                f"release {content['index']} of plan {content['plan'][:12]}: rho {content['rho']:.6f} ({content['purpose']})"
-                if content["kind"] == "release"
-                else f"{content['count']} flags under policy {content['policy'][:12]}"
+            print_json(
+                {
+                    "borough": settings.id,
+                    "roster_version": roster.version,
+                    "length": len(entries),
+                    "head": entries[-1].hash if entries else GENESIS,
+                    "rows": [{"number": row.number, "hash": row.hash, **row.content} for row in rows],
+                    **dataclasses.asdict(account),
+                }
             )
-            typer.echo(f"{entry.number:>5}  {content['at']}  {what}  {entry.hash[:12]}")
+            return
+        typer.echo(f"{settings.id}: {len(entries)} rows, head {entries[-1].hash if entries else GENESIS}")
+        for line in (*map(_row_text, rows), *_account_lines(account, roster_version=roster.version)):
+            typer.echo(line)
 
 
 @ledger_app.command()
-def verify(settings_file: SettingsFile) -> None:
-    """Check that every row of the ledger continues its hash chain."""
+def verify(
+    settings_file: SettingsFile,
+    log: Annotated[Path | None, typer.Option(help="Also compare with the public log: folder of its files.")] = None,
+    file: LedgerFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that the ledger is whole: every row continues the hash chain, every answer is paid for. Changes nothing.
+
+    A ledger from which the last rows and their answers are gone is whole in itself; --log finds that.
+    """
     with explained_errors():
-        number, head = _ledger(settings_file).head()
-        typer.echo(f"The ledger holds {number} rows and its chain is whole; head {head}.")
+        settings = NodeSettings.load(settings_file)
+        ledger = _read_ledger(settings, file)
+        length, head = ledger.head()
+        answers = ledger.verify_statements()
+        comparison = None
+        if log is not None:
+            mirror = mirror_from_files(lambda name: read_file(log / name), genesis=settings.genesis)
+            comparison = compare(ledger, mirror.history, borough=settings.id)
+        if as_json:
+            shown = None if comparison is None else dataclasses.asdict(comparison)
+            print_json({"length": length, "head": head, "answers": answers, "log": shown})
+            return
+        typer.echo(f"The ledger holds {length} rows and its chain is whole; head {head}.")
+        typer.echo(f"It holds {answers} answers; each is paid for, and is what its statement says.")
+        if comparison is not None:
+            for line in _comparison_lines(comparison):
+                typer.echo(line)
 
 
-def _ledger(settings_file: Path) -> Ledger:
-    return Ledger(NodeSettings.load(settings_file).state / "ledger.sqlite")
+def _read_ledger(settings: NodeSettings, file: Path | None) -> Ledger:
+    """Return the ledger, verified, to be read only. Raises: StorageError."""
+    return Ledger(file or settings.state / "ledger.sqlite", read_only=True)
+
+
+def _row_text(row: LedgerEntry) -> str:
+    content = row.content
+    if content["kind"] == "release":
+        what = (
+            f"rho {content['rho']:.6f}  release {content['index']} of plan {content['plan'][:12]}, {content['purpose']}"
+        )
+    else:
+        what = f"{content['count']} flags under policy {content['policy'][:12]}"
+    return f"{row.number:>5}  {content['at']}  {what}"
+
+
+def _account_lines(account: Account, *, roster_version: int) -> Iterator[str]:
+    yield f"Within the 365 days up to {account.now}, budgets of roster {roster_version}:"
+    for one in account.purposes:
+        yield (
+            f"  {one.purpose}: rho {one.spent_rho:.6f} of {one.budget_rho:.6f} is spent, "
+            f"{one.remaining_rho:.6f} remains"
+        )
+        for plan in one.plans:
+            yield f"    plan {plan.plan[:12]}: rho {plan.rho:.6f} in {plan.releases} releases"
+        if one.next_return is not None:
+            yield f"    rho {one.next_return.rho:.6f} returns at {one.next_return.at}"
+            yield f"    a person in all of these plans: {_loss_text(one.person)}"
+    if sum(one.spent_rho > 0 for one in account.purposes) > 1:
+        yield f"  a person in all plans of all purposes: {_loss_text(account.person)}"
+    for raising in account.raised:
+        yield f"{raising.flags} flags were raised under policy {raising.policy[:12]}; flags are outside epsilon"
+
+
+def _loss_text(loss: Loss) -> str:
+    rho = f"mu {loss.mu:.6f} (rho {loss.mu**2 / 2:.6f})"
+    return rho if loss.epsilon is None else f"{rho}, epsilon {loss.epsilon:.4f} at delta {loss.delta}"
+
+
+def _comparison_lines(found: LogComparison) -> Iterator[str]:
+    yield (
+        f"The log of {found.leaves} leaves shows {found.statements} statements and {found.flags} flags of this borough: "
+        "each is in the ledger, and each statement's head and length are the ledger's."
+    )
+    for one in found.purposes:
+        yield (
+            f"  {one.purpose}: rho {one.charged_rho:.6f} was ever charged, the log shows {one.logged_rho:.6f} of it; "
+            f"the plans approved there may cost {one.approved_rho:.6f}"
+        )
+    if found.charges_without_statement or found.flags_not_logged:
+        yield (
+            f"  not in the log: {found.charges_without_statement} charges (left out of a sum, or newer than this copy) "
+            f"and {found.flags_not_logged} flags"
+        )

@@ -14,14 +14,11 @@ from datetime import date
 from pathlib import Path
 
 from protocol.aggregation.planning import plan_rho
-from protocol.documents.canonical import parse_canonical
-from protocol.errors import CheckpointInvalid, ConfigurationError, MalformedDocument, ProofInvalid
+from protocol.history.files import mirror_from_files
 from protocol.history.mirror import Mirror
 from protocol.history.spending import PurposeSpending, spending
 from protocol.ids import Digest
-from protocol.log.leaf import Leaf
-from protocol.log.note import SignedCheckpoint
-from protocol.log.tiles import verify_tiles
+from protocol.rpc.party import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +86,4 @@ def verify_directory(directory: Path, *, genesis: Digest, on: date) -> AuditRepo
 
 def read_mirror(directory: Path, *, genesis: Digest) -> Mirror:
     """Return the verified mirror of a log's static files. Raises: as ``verify_directory``."""
-
-    def read(path: str) -> bytes:
-        try:
-            return (directory / path).read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"log file {path}: {error.strerror}") from None
-
-    signed = SignedCheckpoint.decode(read("checkpoint"))
-    size = signed.checkpoint.size
-    tree = verify_tiles(read, size)
-    if tree.root() != signed.checkpoint.root:
-        raise CheckpointInvalid("the tiles do not add up to the checkpoint")
-    leaves = []
-    for index in range(size):
-        fields = parse_canonical(read(f"leaf/{index:06d}.json"))
-        try:
-            leaves.append(Leaf(fields["skeleton"].encode(), bytes.fromhex(fields["body_hash"])))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise MalformedDocument(f"leaf file {index} is not a leaf") from None
-    mirror = Mirror(genesis=genesis, remembered=None)
-    mirror.extend(leaves, signed)
-    if mirror.history.tree.root() != tree.root():
-        raise ProofInvalid("the leaf files are not the entries of the tiles")
-    return mirror
+    return mirror_from_files(lambda path: read_file(directory / path), genesis=genesis)

@@ -97,11 +97,7 @@ class Party:
             party in its role, or names another signing key for it; QuorumNotMet if its custodians did not sign it.
         """
         key = SigningKey(_hex_file(settings.signing_key))
-        envelope = Envelope.decode(_bytes_file(settings.roster))
-        roster = envelope.document(Roster)
-        if roster.digest() != settings.genesis:
-            raise ConfigurationError("field roster: the file's digest is not the configured genesis")
-        custodian_quorum(envelope, roster).require()
+        roster, envelope = first_roster(settings)
         entry = next((p for p in roster.parties if (p.id, p.role) == (settings.id, settings.role)), None)
         if entry is None:
             raise ConfigurationError(f"field id: the roster names no {settings.role} {settings.id}")
@@ -109,6 +105,19 @@ class Party:
             raise ConfigurationError("field signing_key: the roster names another key for this party")
         settings.state.mkdir(parents=True, exist_ok=True)
         return cls(settings, key, roster, envelope)
+
+
+def first_roster(settings: PartySettings) -> tuple[Roster, Envelope]:
+    """Return the configured first roster, as a document and as it was signed.
+
+    Raises: ConfigurationError if the file is missing or another one; QuorumNotMet if its custodians did not sign it.
+    """
+    envelope = Envelope.decode(read_file(settings.roster))
+    roster = envelope.document(Roster)
+    if roster.digest() != settings.genesis:
+        raise ConfigurationError("field roster: the file's digest is not the configured genesis")
+    custodian_quorum(envelope, roster).require()
+    return roster, envelope
 
 
 class CheckpointFile:
@@ -135,7 +144,8 @@ class CheckpointFile:
         write_durably(self._evidence / "later", evidence.later)
 
 
-def _bytes_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes. Raises: ConfigurationError naming the file if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -144,6 +154,6 @@ def _bytes_file(path: Path) -> bytes:
 
 def _hex_file(path: Path) -> bytes:
     try:
-        return bytes.fromhex(_bytes_file(path).decode("ascii").strip())
+        return bytes.fromhex(read_file(path).decode("ascii").strip())
     except (UnicodeDecodeError, ValueError):
         raise ConfigurationError(f"{path}: not a key in hex") from None
