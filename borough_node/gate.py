@@ -165,6 +165,9 @@ class Gate:
             unmasker_key=plan.unmasker_key,
         )
         length, head = self._ledger.head()
+        anchored = self._reader.public.ledgers.length(self._signing_key.public)
+        if anchored > length:
+            raise BehindLog(f"the log anchors {anchored} rows of this node's ledger, which has {length}")
         statement = Statement(
             borough=self._borough,
             plan=request.plan,
@@ -174,6 +177,7 @@ class Gate:
             vector=digest_of(masked.vector),
             ledger_head=head,
             ledger_length=length,
+            ledger_rows=self._ledger.row_digests(after=anchored),
         )
         return Answer(request.digest(), sign(statement, self._signing_key).encode(), masked.vector)
 

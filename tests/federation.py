@@ -53,6 +53,7 @@ from protocol.documents.plan import (
     TrainingPlan,
 )
 from protocol.documents.roster import Budget, Party, Roster
+from protocol.history.anchors import GENESIS, chain
 from protocol.history.leaves import LoggedLeaf, leaf_for
 from protocol.history.mirror import History, log_origin
 from protocol.history.public import PlanRecord, expected_thresholds
@@ -263,6 +264,15 @@ SIGNERS: dict[str, Role] = {
     "release": "coordinator",
 }
 """Kinds that one party signs; rosters, plans and policies are signed by the quorum."""
+
+
+def ledger(borough: PartyId, length: int, *, edited: int | None = None) -> dict[str, Any]:
+    """Return a statement's fields about a ledger of this many rows; in an edited one, one row is another."""
+    head, rows = GENESIS, []
+    for number in range(1, length + 1):
+        rows.append(digest_of(f"{borough} row {number}{' edited' if number == edited else ''}".encode()))
+        head = chain(head, rows[-1])
+    return {"ledger_head": head, "ledger_length": length, "ledger_rows": tuple(rows)}
 
 
 class Federation:
@@ -527,9 +537,8 @@ class Federation:
             "request": request.digest(),
             "public_key": masked.public_key,
             "vector": digest_of(masked.vector),
-            "ledger_head": digest_of(f"ledger {borough} {request.index}".encode()),
-            "ledger_length": request.index + 1,
         }
+        fields |= ledger(borough, request.index + 1)
         statement = Statement(**(fields | changes))
         return Answer(borough, self.sign(statement, signer or borough), masked.vector)
 

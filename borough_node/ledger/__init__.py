@@ -5,7 +5,8 @@ charged once, by the database's own constraint; an answer needs its charge, is s
 twice; answers die with their plan. Only this package of the node talks to SQLite.
 """
 
-from borough_node.ledger.chain import GENESIS, LedgerEntry, chain
+from borough_node.ledger.chain import LedgerEntry, chain
 from borough_node.ledger.store import Answer, Ledger, StoredFlag
+from protocol.history.anchors import GENESIS
 
 __all__ = ["GENESIS", "Answer", "Ledger", "LedgerEntry", "StoredFlag", "chain"]

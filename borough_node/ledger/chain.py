@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from protocol.history import anchors
 from protocol.history.public import BUDGET_WINDOW
 from protocol.ids import Digest, digest_of
-
-CHAIN_TAG = b"custodes/ledger/v1\x00"
-GENESIS = digest_of(CHAIN_TAG)
-"""The hash that the first row follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,8 @@ def total_rho(charges: Iterable[Charge]) -> float:
 
 
 def chain(previous: Digest, content: bytes) -> Digest:
-    """Return the hash of a row: of the one before it and its canonical content."""
-    return digest_of(CHAIN_TAG + bytes.fromhex(previous) + content)
+    """Return the hash of a row, given its canonical content."""
+    return anchors.chain(previous, digest_of(content))
 
 
 def instant_text(instant: datetime) -> str:

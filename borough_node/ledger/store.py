@@ -12,13 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from borough_node.ledger.chain import GENESIS, LedgerEntry, chain, window_start
+from borough_node.ledger.chain import LedgerEntry, chain, window_start
 from borough_node.ledger.schema import SCHEMA_VERSION, answers, checkpoints, entries, metadata, sealed_flags, secrets
 from borough_node.ledger.verification import verify, verify_statements
 from protocol.documents.canonical import canonical_bytes
 from protocol.documents.plan import Statement
 from protocol.durable import DurableDatabase
 from protocol.errors import BehindLog, StorageError
+from protocol.history.anchors import GENESIS
 from protocol.ids import Digest, digest_of
 from protocol.signing.dsse import Envelope
 
@@ -73,6 +74,12 @@ class Ledger(DurableDatabase):
         """Return the number of rows and the hash of the last."""
         with self.transaction() as connection:
             return _head(connection)
+
+    def row_digests(self, *, after: int) -> tuple[Digest, ...]:
+        """Return the digest of each row's content after the first ``after`` rows."""
+        later = sa.select(entries.c.content).where(entries.c.number > after).order_by(entries.c.number)
+        with self.transaction() as connection:
+            return tuple(digest_of(content) for content in connection.execute(later).scalars())
 
     def verify(self) -> None:
         """Return if the ledger is whole; ``verification`` says what is checked.

@@ -17,10 +17,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from borough_node.ledger.chain import GENESIS, chain
+from borough_node.ledger.chain import chain
 from borough_node.ledger.schema import DERIVED, GUARDS, answers, entries, sealed_flags
 from protocol.documents.plan import Statement
 from protocol.errors import StorageError
+from protocol.history.anchors import GENESIS
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
 

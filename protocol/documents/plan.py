@@ -181,6 +181,8 @@ class Statement(Document):
     """SHA-256 of the masked vector's bytes."""
     ledger_head: Digest
     ledger_length: int = Field(ge=1)
+    ledger_rows: tuple[Digest, ...]
+    """SHA-256 of each row since a length that the log anchors; readers follow the chain from there to the head."""
 
 
 class Receipt(Document):

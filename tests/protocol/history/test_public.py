@@ -20,7 +20,6 @@ from protocol.errors import (
     DigestMismatch,
     Expired,
     IndexOutOfTurn,
-    LedgerRewound,
     MalformedDocument,
     ModelMismatch,
     PlanClosed,
@@ -309,31 +308,6 @@ def test_a_receipt_repeats_every_check_of_the_statements():
     refused(force, MalformedDocument, "receipt", force.receipt(plan, request, answers, statements=("not an envelope",)))
     wrong = force.receipt(plan, request, answers, request=digest_of(b"another request"))
     refused(force, InconsistentRequests, "receipt", wrong)
-
-
-@pytest.mark.parametrize(
-    ("length", "head"),
-    [(1, None), (2, None), (2, "another"), (1, "another")],
-    ids=["not grown", "one for two plans' heads", "edited", "restored"],
-)
-def test_a_statement_whose_ledger_does_not_continue_the_logged_one_is_refused(length, head):
-    """A node restored from a backup forgets what it has spent; its next statement shows it."""
-    force, plan = planned()
-    force.release_next(plan)  # a ledger of one row
-    other = force.plan(2, privacy=PRIVACY.model_copy(update={"epsilon": 0.1}))
-    force.log("plan", other)
-    request, seed = force.ask(other)
-    anchored = [
-        force.answer(name, other, request, seed, ledger_length=2, ledger_head=digest_of(b"two rows"))
-        for name in force.boroughs
-    ]
-    force.log("receipt", force.receipt(other, request, anchored))
-    request, seed = force.ask(plan)
-    honest = [force.answer(name, plan, request, seed, ledger_length=3) for name in force.boroughs]
-    changes = {} if head is None else {"ledger_head": digest_of(head.encode())}
-    lying = force.answer("borough-1", plan, request, seed, ledger_length=length, **changes)
-    refused(force, LedgerRewound, "receipt", force.receipt(plan, request, [lying, *honest[1:]]), match="borough-1")
-    force.log("receipt", force.receipt(plan, request, honest))
 
 
 # --- burnt indices ----------------------------------------------------------------------------------------------
