@@ -254,6 +254,7 @@ def said(ledger, *, length, head):
         vector=digest_of(b"vector"),
         ledger_head=head,
         ledger_length=length,
+        ledger_rows=(),
     )
     return sign(statement, SigningKey.generate()).encode()
 
