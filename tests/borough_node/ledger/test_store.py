@@ -104,7 +104,7 @@ def test_window_slides_over_several_charges(ledger):
 
 
 def test_rows_that_are_not_releases_are_not_spending(ledger):
-    ledger.append({"kind": "note", "at": "2031-03-04T12:00:00Z"})
+    ledger.append({"kind": "note", "purpose": "one", "rho": 1.0, "at": "2031-03-04T12:00:00Z"})
     ledger.store_flags(PLAN, [], at="2031-03-04T12:00:00Z")
     assert ledger.spent("one", now=NOW) == 0.0
 
