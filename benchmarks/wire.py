@@ -1,0 +1,48 @@
+"""One request and one reply a node, as Flower serialises them, in one process: bytes counted, no network.
+
+Both systems use it. Counted is the serialised protobuf ``Message`` each way; gRPC and TLS framing are not, and neither
+is Flower's own transport, which splits a message into objects and hashes each (it would add to SecAgg+ alone).
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before flwr is imported: a benchmark sends no telemetry either.
+os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+
+from collections.abc import Callable, Iterable, Mapping
+
+from flwr.app import Message
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
+
+from benchmarks.meter import Meter
+
+CLIENT = "client"
+
+Node = Callable[[bytes], bytes]
+"""Answers a serialised message; empty bytes are no answer."""
+
+
+class Wire:
+    """Delivers messages to nodes one after the other."""
+
+    def __init__(self, nodes: Mapping[int, Node], meter: Meter) -> None:
+        self._nodes, self._meter = nodes, meter
+        self.up = self.down = self.exchanges = 0
+
+    def exchange(self, messages: Iterable[Message]) -> list[Message]:
+        """Return the replies that came. What a node does is booked to the clients, the rest to whoever calls."""
+        self.exchanges += 1
+        replies = []
+        for message in messages:
+            content = message_to_proto(message).SerializeToString()
+            self.down += len(content)
+            with self._meter.account(CLIENT):
+                answer = self._nodes[message.metadata.dst_node_id](content)
+            self.up += len(answer)
+            if answer:
+                replies.append(message_from_proto(ProtoMessage.FromString(answer)))
+        return replies
