@@ -101,6 +101,7 @@ def made_up_plan(
             rows_per_person=1,
             min_boroughs=max(2, 9 * len(boroughs) // 10),
             colluding=1,
+            spares=0,
         ),
         statements=(),
         descent=Descent(steps=1, learning_rate=1.0, momentum=0.5, row_norm=1.0, ridge_factor=0.5, clip_factor=0.8),
