@@ -64,6 +64,7 @@ from protocol.documents.roster import Roster
 from protocol.history.public import PlanRecord, PublicRecord
 from protocol.ids import Digest, PartyId, digest_of, random_id
 from protocol.rpc.v1 import unmasker_pb2
+from protocol.signing import dsse
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
 
@@ -201,6 +202,8 @@ class Force:
 
         def call(method: str, request: Any) -> Any:
             content = request.SerializeToString()
+            # The unmasker is another process: what the coordinator has parsed and remembers is nothing to it.
+            dsse._decoded.cache_clear()
             with self.meter.account(UNMASKER):
                 answer = getattr(self._unmasker, method)(type(request).FromString(content), None)
                 returned = answer.SerializeToString()
