@@ -8,6 +8,7 @@ import os
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,6 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
-from google.protobuf.message import DecodeError
 
 from borough_node.gate import Gate
 from protocol.errors import MalformedDocument, ProtocolError, ReleaseUnavailable
@@ -40,7 +40,10 @@ def build_app(gate: Gate, raise_flags: Callable[[str], None]) -> ClientApp:
 
     @app.train("release")
     def release(message: Message, context: Context) -> Message:
-        answer = gate.release(_field(message, "request", bytes), _field(message, "tag_seed", str))
+        tag_seed = _field(message, "tag_seed", str)
+        if not re.fullmatch("[0-9a-f]{64}", tag_seed):
+            raise MalformedDocument("message: field tag_seed")
+        answer = gate.release(_field(message, "request", bytes), tag_seed)
         record = ConfigRecord({"statement": answer.statement, "vector": answer.vector})
         return Message(RecordDict({"answer": record}), reply_to=message)
 
@@ -69,7 +72,7 @@ def answer_bytes(app: ClientApp, message_bytes: bytes, *, report: Report) -> byt
     """
     try:
         message = message_from_proto(ProtoMessage.FromString(message_bytes))
-    except (DecodeError, ValueError, TypeError, KeyError):
+    except Exception:  # noqa: BLE001 - the border of the service; Flower's parser promises no kind of error
         report(MalformedDocument.code, "the delivery is not a Flower message")
         return b""
     context = Context(run_id=message.metadata.run_id, node_id=0, node_config={}, state=RecordDict(), run_config={})

@@ -26,7 +26,6 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
-from google.protobuf.message import DecodeError
 
 from coordinator.store.mail import Mailbox
 from protocol.ids import PartyId
@@ -129,7 +128,7 @@ class GrpcGrid(Grid):
         for message_id, content in replies.items():
             try:
                 message = message_from_proto(ProtoMessage.FromString(content))
-            except (DecodeError, ValueError, TypeError, KeyError):
+            except Exception:  # noqa: BLE001 - Flower's parser promises no kind of error
                 # A borough that sends bytes which are no message has not answered; it must not stop the others.
                 continue
             message.metadata.__dict__["_src_node_id"] = self._destinations[message_id]

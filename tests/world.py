@@ -143,6 +143,18 @@ def table(borough: PartyId, people: int) -> PersonnelTable:
 
 
 @dataclass
+class PartyClock:
+    """One party's clock: the world's, and how far it is off."""
+
+    world: FixedClock
+    ahead: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """Return what this party takes for the present instant."""
+        return self.world.now() + self.ahead
+
+
+@dataclass(repr=False)
 class World:
     """All parties of one made-up force; make one with ``World.create``."""
 
@@ -152,9 +164,12 @@ class World:
     roster: Roster
     keys: dict[PartyId, SigningKey]
     envelope_keys: dict[PartyId, HPKEPrivateKey]
+    ca: ForceCA
     certificates: dict[PartyId, bytes]
+    tls_keys: dict[PartyId, bytes]
     reports: list[tuple[str, str]] = field(default_factory=list)
     _gates: dict[PartyId, Gate] = field(default_factory=dict)
+    _clocks: dict[PartyId, PartyClock] = field(default_factory=dict)
 
     @classmethod
     def create(
@@ -180,10 +195,11 @@ class World:
         names |= {"auditor": "auditor"} | {f"borough-{n}": "borough" for n in range(1, boroughs + 1)}
         keys = {name: SigningKey.generate() for name in names}
         envelope_keys = {name: HPKEPrivateKey.generate() for name, role in names.items() if role == "custodian"}
-        ca = ForceCA(FORCE, now=NOW)
-        certificates, parties = {}, []
+        # TLS looks at the machine's clock and not at the world's.
+        ca = ForceCA(FORCE, now=datetime.now(UTC).replace(microsecond=0))
+        certificates, tls_keys, parties = {}, {}, []
         for name, role in names.items():
-            certificates[name], _, tls_key = ca.issue(Identity(FORCE, role, name))
+            certificates[name], tls_keys[name], tls_key = ca.issue(Identity(FORCE, role, name))
             envelope_key = envelope_keys.get(name)
             parties.append(
                 Party(
@@ -207,7 +223,7 @@ class World:
             budgets=(Budget(purpose=PURPOSE, rho=budget),),
         )
         root.mkdir(parents=True, exist_ok=True)
-        world = cls(root, FixedClock(NOW), people, roster, keys, envelope_keys, certificates)
+        world = cls(root, FixedClock(NOW), people, roster, keys, envelope_keys, ca, certificates, tls_keys)
         world.log("roster", roster, *world.custodian_ids)
         world.log("catalogue", CATALOGUE, "coordinator")
         return world
@@ -221,6 +237,10 @@ class World:
     def borough_ids(self) -> tuple[PartyId, ...]:
         """All boroughs, in order."""
         return tuple(party.id for party in self.roster.with_role("borough"))
+
+    def clock_of(self, name: PartyId) -> PartyClock:
+        """Return a party's own clock."""
+        return self._clocks.setdefault(name, PartyClock(self.clock))
 
     def report(self, code: str, detail: str) -> None:
         """Keep what a party tells its own operator."""
@@ -236,7 +256,7 @@ class World:
     @cached_property
     def appender(self) -> Appender:
         """The log's writer."""
-        return Appender(self.database, genesis=self.roster.digest(), clock=self.clock)
+        return Appender(self.database, genesis=self.roster.digest(), clock=self.clock_of("coordinator"))
 
     @cached_property
     def witnesses(self) -> dict[PartyId, Witness]:
@@ -248,7 +268,7 @@ class World:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
         memory = CheckpointFile(folder)
-        return Witness(witness=name, key=self.keys[name], roster=self.roster, memory=memory, clock=self.clock)
+        return Witness(witness=name, key=self.keys[name], roster=self.roster, memory=memory, clock=self.clock_of(name))
 
     @cached_property
     def publisher(self) -> Publisher:
@@ -304,7 +324,7 @@ class World:
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
-            clock=self.clock,
+            clock=self.clock_of(name),
         )
 
     # --- boroughs and unmasker --------------------------------------------------------------------------------------
@@ -331,7 +351,7 @@ class World:
             ledger=ledger,
             records=Records(lambda catalogue: table(borough, people or self.people)),
             reader=self.reader(borough),
-            clock=self.clock,
+            clock=self.clock_of(borough),
             noise=system_noise,
         )
 
@@ -346,7 +366,7 @@ class World:
             store=UnmaskerStore(path),
             connect=lambda: self.reader("unmasker"),
             key=self.keys["unmasker"],
-            clock=self.clock,
+            clock=self.clock_of("unmasker"),
         )
 
     # --- plans ------------------------------------------------------------------------------------------------------
@@ -502,14 +522,16 @@ class World:
     def become(self, other: World) -> None:
         """Take over another force's keys and files as they are now; whatever ran here is gone."""
         self.close()
-        for name in [name for name, value in vars(type(self)).items() if isinstance(value, cached_property)]:
-            self.__dict__.pop(name, None)
+        for kind in type(self).__mro__:
+            for name in [name for name, value in vars(kind).items() if isinstance(value, cached_property)]:
+                self.__dict__.pop(name, None)
         shutil.rmtree(self.root)
         # SQLite rebuilds its shared-memory files from the write-ahead logs.
         shutil.copytree(other.root, self.root, ignore=shutil.ignore_patterns("*-shm"))
         self.roster, self.keys, self.envelope_keys = other.roster, dict(other.keys), dict(other.envelope_keys)
-        self.certificates, self.people, self._gates = dict(other.certificates), other.people, {}
-        self.clock = FixedClock(other.clock.now())
+        self.ca, self.certificates, self.tls_keys = other.ca, dict(other.certificates), dict(other.tls_keys)
+        self.people, self._gates = other.people, {}
+        self.clock, self._clocks = FixedClock(other.clock.now()), {}
 
     def close(self) -> None:
         """Release files."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
 
 from oversight.unmasker.unmasker import Unmasker
+from protocol.errors import MalformedDocument
 from protocol.rpc.v1 import unmasker_pb2, unmasker_pb2_grpc
 from protocol.signing.dsse import Envelope
 
@@ -18,7 +21,9 @@ class UnmaskerService(unmasker_pb2_grpc.UnmaskerServicer):
     def NewPlanKey(
         self, request: unmasker_pb2.NewPlanKeyRequest, context: grpc.ServicerContext
     ) -> unmasker_pb2.PlanKey:
-        """Make a key for a plan."""
+        """Make a key for a plan. Raises: MalformedDocument if its id is none: whatever it is would be stored for ever."""
+        if not re.fullmatch("[0-9a-f]{32}", request.plan_id):
+            raise MalformedDocument("field plan_id: not 128 bits in hex")
         return unmasker_pb2.PlanKey(public_key=bytes.fromhex(self._unmasker.new_plan_key(request.plan_id)))
 
     def Commit(self, request: unmasker_pb2.CommitRequest, context: grpc.ServicerContext) -> unmasker_pb2.SignedReceipt:

@@ -131,6 +131,8 @@ def mu_of(*, epsilon: float, delta: float) -> float:
     highest = 2.0 * lowest
     while _log_delta(highest, epsilon) < target:
         highest *= 2.0
+        if not highest < math.inf:  # an epsilon that overflows, also to NaN, would be doubled for ever
+            raise ConfigurationError(f"epsilon: no mu in float64 gives {epsilon} at delta {delta}.")
     return _root(lambda mu: _log_delta(mu, epsilon) - target, lowest, highest)
 
 
@@ -367,8 +369,14 @@ def _log_delta(mu: float, epsilon: float) -> float:
 
 
 def _root(function: Callable[[float], float], lowest: float, highest: float) -> float:
-    """Return where an increasing or decreasing function crosses zero, to the last bits of float64."""
-    return float(brentq(function, lowest, highest, xtol=1e-18 * highest, rtol=8.9e-16, maxiter=1000))
+    """Return where an increasing or decreasing function crosses zero, to the last bits of float64.
+
+    Raises: ConfigurationError for parameters so small or so large that float64 shows no crossing.
+    """
+    try:
+        return float(brentq(function, lowest, highest, xtol=1e-18 * highest, rtol=8.9e-16, maxiter=1000))
+    except ValueError:
+        raise ConfigurationError("epsilon or delta: too small or too large for float64.") from None
 
 
 def _honest(min_boroughs: int, colluding: int) -> int:

@@ -25,7 +25,7 @@ ACCESS: Final[dict[str, frozenset[Role]]] = {
     "/custodes.rpc.v1.Unmasker/ClosePlan": frozenset({"coordinator"}),
     "/custodes.rpc.v1.Witness/AddCheckpoint": frozenset({"coordinator"}),
     "/grpc.health.v1.Health/Check": EVERYBODY,
-    "/grpc.health.v1.Health/Watch": EVERYBODY,
-    "/grpc.health.v1.Health/List": EVERYBODY,
 }
-"""An RPC that is not here is refused to everybody."""
+"""An RPC that is not here is refused to everybody. ``Health/Watch`` is not: a watch never ends, and each would hold one of
+a server's threads, so that any party could take them all.
+"""

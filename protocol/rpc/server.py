@@ -1,7 +1,8 @@
 """Servers: mutual TLS, the roster as the list of guests, the access table at the door, errors as codes.
 
 Rules this module keeps: no handler runs before the caller's certificate is matched to the roster and its role to the
-access table; a peer learns an error's code and public message, the party's own log learns the rest.
+access table; a peer learns an error's code and public message, the party's own log learns the rest; of a fault of our
+own a peer learns that there was one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from protocol.rpc.access import ACCESS
 from protocol.rpc.channel import OPTIONS, TLSFiles
 from protocol.rpc.identity import roster_party
 from protocol.rpc.status import CODE_KEY, status_of
+
+BUG = "bug"
+"""Code under which a party's own log gets an exception that nobody foresaw."""
 
 Report = Callable[[str, str, str], None]
 """Called with (method, error code, detail) for the party's own log."""
@@ -64,6 +68,8 @@ class Door(grpc.ServerInterceptor):
                     return behaviour(request, context)
                 except ProtocolError as error:
                     self._abort(context, method, error)
+                except Exception as error:  # noqa: BLE001 - the border of the service
+                    self._fault(context, method, error)
 
             return guarded
 
@@ -76,6 +82,8 @@ class Door(grpc.ServerInterceptor):
                     yield from behaviour(request, context)
                 except ProtocolError as error:
                     self._abort(context, method, error)
+                except Exception as error:  # noqa: BLE001 - the border of the service
+                    self._fault(context, method, error)
 
             return guarded
 
@@ -97,6 +105,12 @@ class Door(grpc.ServerInterceptor):
         self._report(method, error.code, f"{error.detail or error.public_message} ({_origin(error)})")
         context.set_trailing_metadata(((CODE_KEY, error.code),))
         context.abort(status_of(error).grpc, error.public_message)
+        raise AssertionError("unreachable: abort raises")
+
+    def _fault(self, context: grpc.ServicerContext, method: str, error: Exception) -> NoReturn:
+        # gRPC would send the exception's text to the peer, and that may quote what a peer must not read.
+        self._report(method, BUG, f"{type(error).__name__} ({_origin(error)})")
+        context.abort(grpc.StatusCode.INTERNAL, ProtocolError.public_message)
         raise AssertionError("unreachable: abort raises")
 
 
