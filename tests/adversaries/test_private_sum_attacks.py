@@ -456,9 +456,7 @@ def test_borough_that_answers_from_a_restored_ledger_is_refused_by_the_unmasker(
     assert seen == [list(wire.borough_ids)]
     # The coordinator leaves it out by name, and the plan goes on without it.
     assert wire.record(plan).releases[1].boroughs == wire.borough_ids[1:]
-    assert (LedgerRewound.code, "borough-1") in {
-        (code, detail.split(",")[0].split()[-1]) for code, detail in wire.reports
-    }
+    assert any(code == LedgerRewound.code and "borough-1" in detail for code, detail in wire.reports)
     wire.leave("borough-1")
     restored.close()
 
