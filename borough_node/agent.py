@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from protocol.errors import ProtocolError
+from protocol.errors import MessageTooLarge, ProtocolError
+from protocol.rpc.channel import MAX_FRAMING_BYTES, MAX_REQUEST_BYTES
+from protocol.rpc.status import from_rpc_error
 from protocol.rpc.v1 import federation_pb2, federation_pb2_grpc
 
 PROTOCOL_VERSION = 1
@@ -50,7 +52,8 @@ class Agent:
                 self._serve(self._channel)
             except grpc.RpcError as error:
                 if not self._stopped.is_set():
-                    self._report("stream.broken", error.code().name)
+                    refused = from_rpc_error(error)
+                    self._report(refused.code, refused.detail)
             except ProtocolError as error:
                 self._report(error.code, error.detail)
             except ValueError:
@@ -61,16 +64,26 @@ class Agent:
 
     def _serve(self, channel: grpc.Channel) -> None:
         frames: queue.SimpleQueue[federation_pb2.BoroughFrame | None] = queue.SimpleQueue()
-        frames.put(federation_pb2.BoroughFrame(hello=federation_pb2.Hello(protocol_version=PROTOCOL_VERSION)))
+        # A coordinator that takes no replies must not make the node pile them up: one may wait to be sent.
+        room = threading.Semaphore(1)
 
         def outgoing() -> Iterator[federation_pb2.BoroughFrame]:
+            yield federation_pb2.BoroughFrame(hello=federation_pb2.Hello(protocol_version=PROTOCOL_VERSION))
             while (frame := frames.get()) is not None:
                 yield frame
+                room.release()
 
         try:
-            for incoming in federation_pb2_grpc.FederationStub(channel).Connect(outgoing()):
+            call = federation_pb2_grpc.FederationStub(channel).Connect(outgoing())
+            for incoming in call:
                 if incoming.WhichOneof("frame") == "delivery":
-                    frames.put(self._reply(incoming.delivery))
+                    reply = self._reply(incoming.delivery)
+                    while not room.acquire(timeout=RECONNECT_SECONDS):
+                        if not call.is_active():
+                            return
+                    if self._stopped.is_set():
+                        return  # Woken before its slot, the reply would tell how long the work took.
+                    frames.put(reply)
         finally:
             frames.put(None)
             channel.close()
@@ -78,6 +91,10 @@ class Agent:
     def _reply(self, delivery: federation_pb2.Delivery) -> federation_pb2.BoroughFrame:
         arrived = time.monotonic()
         message, slot_seconds = self._answer(delivery.message)
+        if len(message) > MAX_REQUEST_BYTES - MAX_FRAMING_BYTES:
+            # Sent, it would break the stream, and again after each delivery. Empty bytes are no message.
+            self._report(MessageTooLarge.code, f"an answer has {len(message)} bytes")
+            message = b""
         elapsed = time.monotonic() - arrived
         self._stopped.wait(math.ceil(elapsed / slot_seconds) * slot_seconds - elapsed)
         return federation_pb2.BoroughFrame(reply=federation_pb2.Reply(message_id=delivery.message_id, message=message))

@@ -70,7 +70,7 @@ class Coordinator:
         self.cases = CaseStore(self._database)
         self.proposals = Proposals(self.appender, self.cases)
         self._mailbox = Mailbox(self._database)
-        self.federation = FederationService(self._mailbox, self.roster, report)
+        self.federation = FederationService(self._mailbox, self.roster)
         self._runner = PlanRunner(
             appender=self.appender,
             publish=self.publisher.publish,

@@ -27,11 +27,18 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from coordinator.store.mail import Mailbox
+from coordinator.store.mail import Letter, Mailbox, Reply
+from protocol.errors import MessageTooLarge
 from protocol.ids import PartyId
+from protocol.rpc.channel import MAX_ANSWER_BYTES, MAX_FRAMING_BYTES
 
 SERVER_NODE_ID = 1
-POLL_SECONDS = 0.25
+
+# Flower's ``Message`` constructor, which its strategies use, reads the run from the process and refuses if there is
+# none. One process runs several plans at once, so what it reads is nobody's, and a grid writes its own run instead.
+TaskIdentity.run_id = 0
+TaskIdentity.node_id = SERVER_NODE_ID
+TaskIdentity.task_id = SERVER_NODE_ID
 
 Progress = Callable[[int, int], None]
 """Called with (replies so far, messages sent)."""
@@ -50,14 +57,10 @@ class GrpcGrid(Grid):
         self._boroughs = {node_id(borough): borough for borough in boroughs}
         self._on_progress = on_progress
         self._run = Run.create_empty(0)
-        self._destinations: dict[str, int] = {}
 
     def set_run(self, run: Run) -> None:
-        """Set the run, and the process identity that Flower's own ``Message`` constructor asks for."""
+        """Set the run of every message that is pushed from here on."""
         self._run = run
-        TaskIdentity.run_id = run.run_id
-        TaskIdentity.node_id = SERVER_NODE_ID
-        TaskIdentity.task_id = SERVER_NODE_ID
 
     @property
     def run(self) -> Run:
@@ -95,59 +98,72 @@ class GrpcGrid(Grid):
         facts = message.metadata
         if not facts.group_id:
             return secrets.token_hex(16)
-        parts = (str(facts.run_id), str(facts.dst_node_id), facts.group_id, facts.message_type)
+        parts = (str(self._run.run_id), str(facts.dst_node_id), facts.group_id, facts.message_type)
         return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Store messages for delivery and return their ids; an answer that was an error is asked for again."""
-        ids = []
+        """Store messages for delivery and return their ids; an answer that was an error is asked for again.
+
+        Raises: MessageTooLarge if one could not be delivered; then none is stored.
+        """
+        letters = []
         for message in messages:
-            message_id = self._message_id(message)
-            self._destinations[message_id] = message.metadata.dst_node_id
-            stored = self._mailbox.replies([message_id])
-            if stored and all(reply.has_error() for reply in self._parsed(stored)):
-                self._mailbox.discard([message_id])
-            message.metadata.__dict__["_message_id"] = message_id
             facts = message.metadata
-            self._mailbox.put(
-                message_id,
-                self._boroughs[facts.dst_node_id],
-                message_to_proto(message).SerializeToString(),
-                expires_at=facts.created_at + facts.ttl,
-            )
-            ids.append(message_id)
+            facts.__dict__["_run_id"] = self._run.run_id
+            facts.__dict__["_message_id"] = self._message_id(message)
+            content = message_to_proto(message).SerializeToString()
+            if len(content) > MAX_ANSWER_BYTES - MAX_FRAMING_BYTES:
+                raise MessageTooLarge(f"a {facts.message_type} message has {len(content)} bytes")
+            borough = self._boroughs[facts.dst_node_id]
+            letters.append(Letter(facts.message_id, borough, content, facts.created_at + facts.ttl))
+        ids = [letter.message_id for letter in letters]
+        answered = self._mailbox.answered_among(ids)
+        good = {reply.metadata.reply_to_message_id for reply in self.pull_messages(answered) if not reply.has_error()}
+        if answered > good:
+            self._mailbox.discard(answered - good)
+        self._mailbox.put(letters)
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Return the replies that have arrived."""
-        return self._parsed(self._mailbox.replies(message_ids))
+        """Return the replies that have arrived and are messages.
 
-    def _parsed(self, replies: dict[str, bytes]) -> list[Message]:
-        """Return well-formed replies, each under the node that the message went to, whatever the reply itself claims."""
+        Whatever a reply itself claims, it is of this run, answers the message that it was stored for, and is from the
+        borough that this message went to.
+        """
+        replies = self._mailbox.replies(list(message_ids))
         messages = []
-        for message_id, content in replies.items():
-            try:
-                message = message_from_proto(ProtoMessage.FromString(content))
-            except Exception:  # noqa: BLE001 - Flower's parser promises no kind of error
-                # A borough that sends bytes which are no message has not answered; it must not stop the others.
-                continue
-            message.metadata.__dict__["_src_node_id"] = self._destinations[message_id]
-            messages.append(message)
+        while replies:  # Emptied while it is read: the vectors are not held twice.
+            if (message := self._parsed(replies.pop())) is not None:
+                messages.append(message)
         return messages
 
+    def _parsed(self, reply: Reply) -> Message | None:
+        """Return a reply as a message, or None: a borough that sends anything else has not answered, and stops nobody."""
+        try:
+            proto = ProtoMessage.FromString(reply.content)
+            if len({item.key for item in proto.content.items}) < len(proto.content.items):
+                return None  # Flower would take it and write a warning for every record, in the borough's words.
+            message = message_from_proto(proto)
+        except Exception:  # noqa: BLE001 - Flower's parser promises no kind of error
+            return None
+        message.metadata.__dict__.update(
+            _run_id=self._run.run_id, _src_node_id=node_id(reply.borough), _reply_to_message_id=reply.message_id
+        )
+        return message
+
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Push messages and return the replies that arrive within ``timeout`` seconds."""
+        """Push messages and return the replies that arrive within ``timeout`` seconds. Raises: as ``push_messages``."""
         ids = list(self.push_messages(messages))
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._mailbox.answered:
-            while True:
-                arrived = len(self._mailbox.replies(ids))
-                self._on_progress(arrived, len(ids))
-                left = POLL_SECONDS if deadline is None else min(POLL_SECONDS, deadline - time.monotonic())
-                if arrived == len(ids) or left <= 0:
-                    break
-                self._mailbox.answered.wait(left)
-        return self.pull_messages(ids)
+        missing = set(ids)
+        while True:
+            heard = self._mailbox.answered.rings
+            missing -= self._mailbox.answered_among(missing)
+            self._on_progress(len(ids) - len(missing), len(ids))
+            left = None if deadline is None else deadline - time.monotonic()
+            if not missing or (left is not None and left <= 0):
+                return self.pull_messages(ids)
+            self._mailbox.answered.wait(heard, left)
 
     def forget(self, group_id: str, message_type: str) -> None:
         """Delete a group's messages and replies: masked vectors do not outlive their release."""

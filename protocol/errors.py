@@ -125,6 +125,14 @@ class ShapeMismatch(VerificationError):
     public_message = "A vector or list has the wrong length."
 
 
+class StreamInvalid(VerificationError):
+    """A borough's stream does not keep to the protocol: another version, or an answer to what was not asked."""
+
+    code = "stream.invalid"
+    public_message = "The stream does not keep to the protocol."
+    remedy_text = "Compare the versions of node and coordinator. If they agree, ask the borough what its node sends."
+
+
 class ProofInvalid(VerificationError):
     """A Merkle proof does not connect what it should connect."""
 
@@ -416,3 +424,11 @@ class PlanInvalid(ConfigurationError):
     code = "plan.invalid"
     public_message = "The plan is not valid."
     remedy_text = "Correct the field named in the detail before the plan is shown to custodians."
+
+
+class MessageTooLarge(ConfigurationError):
+    """A message is larger than the wire carries."""
+
+    code = "message.too_large"
+    public_message = "A message is too large for the wire."
+    remedy_text = "Propose a plan with shorter vectors."

@@ -119,7 +119,7 @@ class Wire(World):
                 raise AssertionError(f"a {role} serves nothing")
 
     def _coordinator_services(self, server: grpc.Server) -> None:
-        federation = FederationService(self.mailbox, lambda: self.roster, self.report)
+        federation = FederationService(self.mailbox, lambda: self.roster)
         federation_pb2_grpc.add_FederationServicer_to_server(federation, server)
         log_pb2_grpc.add_LogServicer_to_server(LogService(self.appender), server)
         register_pb2_grpc.add_RegisterServicer_to_server(self.register_service, server)

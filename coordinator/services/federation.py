@@ -1,4 +1,9 @@
-"""The boroughs' stream: what waits for a borough goes out once a stream, what it answers goes to disk."""
+"""The boroughs' stream: what waits for a borough goes out once a stream, what it answers goes to disk.
+
+Rules this module keeps: a borough says its version first, then answers what this stream has delivered, each message once;
+a stream on which anything else is said ends with ``stream.invalid``. Nothing of a reply is held before its commit but
+the reply itself, and a stream reads its next one after that: what boroughs send at once is at most one message each.
+"""
 
 from __future__ import annotations
 
@@ -8,81 +13,124 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from coordinator.store.mail import Letter, Mailbox
+from coordinator.store.mail import Bell, Mailbox, Reply
 from protocol.documents.roster import Roster
+from protocol.errors import ProtocolError, StreamInvalid
 from protocol.ids import PartyId
 from protocol.rpc.server import caller_of
 from protocol.rpc.v1 import federation_pb2, federation_pb2_grpc
 
-IDLE_SECONDS = 1.0
+HELLO_SECONDS = 20.0
 PROTOCOL_VERSION = 1
+
+
+class Stream:
+    """One stream of one borough: a thread that reads, and the call's own that delivers."""
+
+    def __init__(self, mailbox: Mailbox, borough: PartyId, cancel: Callable[[], object]) -> None:
+        self._mailbox = mailbox
+        self._borough = borough
+        self._cancel = cancel
+        self._posted: Bell = mailbox.posted(borough)
+        self._greeted = threading.Event()
+        self._ended = threading.Event()
+        # On this stream and not yet answered. A message that was answered and is asked again goes out again.
+        self._delivered: set[str] = set()
+        self._refused: ProtocolError | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the borough has said its version and may be sent to."""
+        return self._greeted.is_set() and not self._ended.is_set()
+
+    def end(self) -> None:
+        """Let reading and delivering end."""
+        self._ended.set()
+        self._greeted.set()
+        self._posted.ring()
+
+    def cancel(self) -> None:
+        """End the call at once, also if the borough takes nothing that is sent to it; the borough sees why."""
+        self._cancel()
+        self.end()
+
+    def read(self, frames: Iterator[federation_pb2.BoroughFrame]) -> None:
+        """Store replies until the stream ends."""
+        try:
+            self._greet(next(frames, None))
+            for frame in frames:
+                self._store(frame)
+        except grpc.RpcError:
+            # The borough went away; what it had not answered is delivered again on its next stream.
+            pass
+        except ProtocolError as error:
+            self._refused = error
+        finally:
+            self.end()
+
+    def _greet(self, frame: federation_pb2.BoroughFrame | None) -> None:
+        if frame is None:
+            return
+        if frame.WhichOneof("frame") != "hello" or frame.hello.protocol_version != PROTOCOL_VERSION:
+            raise StreamInvalid(f"borough {self._borough} did not begin with version {PROTOCOL_VERSION}")
+        self._greeted.set()
+
+    def _store(self, frame: federation_pb2.BoroughFrame) -> None:
+        if frame.WhichOneof("frame") != "reply":
+            raise StreamInvalid(f"borough {self._borough} sent something that is no reply")
+        if frame.reply.message_id not in self._delivered:
+            raise StreamInvalid(f"borough {self._borough} answered what this stream had not delivered")
+        self._mailbox.store_reply(Reply(frame.reply.message_id, self._borough, frame.reply.message))
+        # After the commit: before it, the message would look as if it had to be delivered again.
+        self._delivered.discard(frame.reply.message_id)
+
+    def deliver(self) -> Iterator[federation_pb2.CoordinatorFrame]:
+        """Yield what waits for the borough, until the stream ends. Raises: StreamInvalid, or what storing raised."""
+        if not self._greeted.wait(HELLO_SECONDS):
+            raise StreamInvalid(f"borough {self._borough} said nothing for {HELLO_SECONDS:.0f} s")
+        while not self._ended.is_set():
+            heard = self._posted.rings
+            for letter in self._mailbox.pending(self._borough, now=time.time(), delivered=tuple(self._delivered)):
+                self._delivered.add(letter.message_id)
+                delivery = federation_pb2.Delivery(message_id=letter.message_id, message=letter.message)
+                yield federation_pb2.CoordinatorFrame(delivery=delivery)
+            self._posted.wait(heard)
+        if self._refused is not None:
+            raise self._refused
 
 
 class FederationService(federation_pb2_grpc.FederationServicer):
     """One stream per borough; a new stream ends the borough's earlier one."""
 
-    def __init__(self, mailbox: Mailbox, roster: Callable[[], Roster], report: Callable[[str, str], None]) -> None:
+    def __init__(self, mailbox: Mailbox, roster: Callable[[], Roster]) -> None:
         self._mailbox = mailbox
-        self._report = report
         self._roster = roster
-        self._current: dict[PartyId, threading.Event] = {}
+        self._current: dict[PartyId, Stream] = {}
         self._lock = threading.Lock()
 
     def connected(self) -> tuple[PartyId, ...]:
         """Return the boroughs with an open stream."""
         with self._lock:
-            return tuple(sorted(self._current))
+            return tuple(sorted(borough for borough, stream in self._current.items() if stream.is_open))
 
     def Connect(
         self, request_iterator: Iterator[federation_pb2.BoroughFrame], context: grpc.ServicerContext
     ) -> Iterator[federation_pb2.CoordinatorFrame]:
-        """Serve one borough until its stream ends."""
+        """Serve one borough until its stream ends. Raises: PeerNotInRoster, StreamInvalid, StorageError."""
         borough = caller_of(context, self._roster()).id
-        ended = threading.Event()
+        stream = Stream(self._mailbox, borough, context.cancel)
         with self._lock:
-            earlier = self._current.pop(borough, None)
-            self._current[borough] = ended
+            earlier = self._current.get(borough)
+            self._current[borough] = stream
         if earlier is not None:
-            earlier.set()
-        context.add_callback(lambda: self._end(borough, ended))
-        reader = threading.Thread(target=self._read, args=(request_iterator, borough, ended), daemon=True)
-        reader.start()
+            earlier.cancel()
+        if not context.add_callback(stream.end):
+            stream.end()
+        threading.Thread(target=stream.read, args=(request_iterator,), daemon=True).start()
         try:
-            yield from self._deliver(borough, ended)
+            yield from stream.deliver()
         finally:
+            stream.end()
             with self._lock:
-                if self._current.get(borough) is ended:
+                if self._current.get(borough) is stream:
                     del self._current[borough]
-
-    def _end(self, borough: PartyId, ended: threading.Event) -> None:
-        ended.set()
-        self._mailbox.wake(borough)
-
-    def _read(self, frames: Iterator[federation_pb2.BoroughFrame], borough: PartyId, ended: threading.Event) -> None:
-        try:
-            for frame in frames:
-                if frame.WhichOneof("frame") == "hello" and frame.hello.protocol_version != PROTOCOL_VERSION:
-                    self._report("stream.version", f"borough {borough} speaks version {frame.hello.protocol_version}")
-                    return
-                if frame.WhichOneof("frame") == "reply":
-                    self._mailbox.store_reply(frame.reply.message_id, borough, frame.reply.message)
-        except grpc.RpcError:
-            # The borough went away; what it had not answered is delivered again on its next stream.
-            pass
-        finally:
-            self._end(borough, ended)
-
-    def _deliver(self, borough: PartyId, ended: threading.Event) -> Iterator[federation_pb2.CoordinatorFrame]:
-        # Whole letters, not ids: one that was answered with an error and is asked again has the same id.
-        sent: set[Letter] = set()
-        while not ended.is_set():
-            pending = self._mailbox.pending(borough, now=time.time())
-            sent.intersection_update(pending)
-            for letter in pending:
-                if letter not in sent:
-                    sent.add(letter)
-                    delivery = federation_pb2.Delivery(message_id=letter.message_id, message=letter.message)
-                    yield federation_pb2.CoordinatorFrame(delivery=delivery)
-            waiting = self._mailbox.waiting(borough)
-            with waiting:
-                waiting.wait(IDLE_SECONDS)

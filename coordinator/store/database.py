@@ -56,8 +56,9 @@ mailbox = sa.Table(
     metadata,
     sa.Column("message_id", sa.String, primary_key=True),
     sa.Column("borough", sa.String, nullable=False, index=True),
-    sa.Column("message", sa.LargeBinary, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
+    # Last, because SQLite reads through a long value to reach what stands behind it.
+    sa.Column("message", sa.LargeBinary, nullable=False),
     sa.Column("reply", sa.LargeBinary),
 )
 rounds = sa.Table(

@@ -20,17 +20,30 @@ from protocol.documents.roster import Party, Roster
 from protocol.errors import PeerNotInRoster, PeerUnreachable
 from protocol.rpc.identity import Identity, roster_party
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""What a server takes from a caller, in one message: a masked vector of a million entries twice over."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""What a caller takes from a server: a leaf of the log holds such a vector and its inputs in base64 within base64."""
+MAX_FRAMING_BYTES = 1024
+"""What a frame of the federation stream adds to the Flower message in it, at most."""
 FETCH_TIMEOUT_SECONDS = 10.0
 OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+CLIENT_OPTIONS = (
+    *OPTIONS,
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+)
+SERVER_OPTIONS = (
+    *OPTIONS,
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
 )
 
 
@@ -81,5 +94,5 @@ def open_channel(address: str, *, server: Party, roster: Roster, files: TLSFiles
         private_key=files.key.read_bytes(),
         certificate_chain=files.certificate.read_bytes(),
     )
-    options = (*OPTIONS, ("grpc.ssl_target_name_override", identity.hostname))
+    options = (*CLIENT_OPTIONS, ("grpc.ssl_target_name_override", identity.hostname))
     return grpc.secure_channel(address, credentials, options=options)

@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from protocol.documents.roster import Party, Roster
 from protocol.errors import PeerNotInRoster, ProtocolError, RoleForbidden
 from protocol.rpc.access import ACCESS
-from protocol.rpc.channel import OPTIONS, TLSFiles
+from protocol.rpc.channel import SERVER_OPTIONS, TLSFiles
 from protocol.rpc.identity import roster_party
 from protocol.rpc.status import CODE_KEY, status_of
 
@@ -140,7 +140,7 @@ def serve(
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
         interceptors=(Door(roster, report),),
-        options=(*OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 10_000)),
+        options=(*SERVER_OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 10_000)),
     )
     register(server)
     servicer = health.HealthServicer()

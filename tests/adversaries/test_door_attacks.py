@@ -78,7 +78,7 @@ class Wire:
 
         def register(server: grpc.Server) -> None:
             mailbox = Mailbox(world.database)
-            federation = FederationService(mailbox, lambda: self.roster, world.report)
+            federation = FederationService(mailbox, lambda: self.roster)
             federation_pb2_grpc.add_FederationServicer_to_server(federation, server)
             log_pb2_grpc.add_LogServicer_to_server(LogService(world.appender), server)
             register_pb2_grpc.add_RegisterServicer_to_server(world.register_service, server)

@@ -49,6 +49,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from coordinator.server_app import RELEASE, _answer
+from coordinator.store.mail import Reply
 
 TIMES = int(os.environ.get("FUZZ_EXAMPLES", "1"))
 SEEDS = st.integers(min_value=0, max_value=2**64 - 1)
@@ -453,7 +454,7 @@ def test_coordinator_leaves_out_a_borough_whatever_it_replies(shared_wire, repli
     grid = shared_wire.grid(plan, shared_wire.borough_ids)
     probe = [grid.create_message(RecordDict(), RELEASE, node, f"fuzz-{seed}") for node in grid.get_node_ids()]
     ids = list(grid.push_messages(probe))
-    shared_wire.mailbox.store_reply(ids[0], "borough-1", damage_message(message, rng))
+    shared_wire.mailbox.store_reply(Reply(ids[0], "borough-1", damage_message(message, rng)))
     for reply in grid.pull_messages(ids):
         _answer(reply)
     shared_wire.mailbox.discard(ids)
