@@ -106,10 +106,11 @@ def _check_charge(charge: Charge, record: PlanRecord, borough: PartyId) -> None:
     plan, what = record.plan, f"the charge for index {charge.index} of plan {charge.plan[:16]}"
     if borough not in plan.borough_ids() or charge.purpose != plan.purpose:
         raise StorageError(f"{what} is for another borough or purpose than the plan's")
-    spec = next((spec for spec in plan.releases if spec.index == charge.index), None)
-    if spec is None:
+    # Every burnt index before this one was asked for a release that this one, or a later one, asks for again.
+    step = charge.index - sum(burnt < charge.index for burnt in record.burnt)
+    if step >= len(plan.releases):
         raise StorageError(f"{what} is for no release of the plan")
-    (event,) = events((spec,), privacy=plan.privacy, scale=plan.scale)
+    (event,) = events((plan.releases[step],), privacy=plan.privacy, scale=plan.scale)
     if not math.isclose(charge.rho, rho_of(event.mu), rel_tol=TOLERANCE):
         raise StorageError(f"{what} is rho {charge.rho:.6g}, the release costs {rho_of(event.mu):.6g}")
 

@@ -1,5 +1,6 @@
 """The ledger beside the log: a ledger that is whole in itself and not the one that the log has seen."""
 
+import dataclasses
 import json
 import shutil
 
@@ -11,7 +12,7 @@ from protocol.aggregation.planning import plan_rho
 from protocol.documents.canonical import canonical_bytes
 from protocol.errors import BehindLog, StorageError
 from tests.borough_node.ledger.rows import rows_of, tamper
-from tests.world import PURPOSE
+from tests.world import CHOICES, PURPOSE
 
 BOROUGH = "borough-1"
 
@@ -147,3 +148,22 @@ def test_charge_that_is_not_what_the_plan_costs_is_found(world, plan, fields, re
 def test_ledger_of_another_borough_is_not_this_ones(world, finished, path):
     with pytest.raises(BehindLog):
         compared(world, path, borough="borough-2")
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_charges_of_a_burnt_index_and_of_its_spare_are_both_what_the_plan_costs(world, index):
+    plan = world.approve(CHOICES.model_copy(update={"spares": 1}))
+    real, failed = world.unmasker_client(), []
+
+    def reveal(digest, asked):
+        content = bytearray(real.reveal(digest, asked))
+        if asked == index and not failed:
+            failed.append(asked)
+            content[0] ^= 1
+        return bytes(content)
+
+    runner = world.runner(dataclasses.replace(real, reveal=reveal))
+    runner.run(plan, world.ask, forget=lambda index: None)
+    found = compared(world, world.ledger_path(BOROUGH))
+    assert (found.statements, found.charges_without_statement) == (5, 0)
+    assert found.purposes[0].charged_rho <= found.purposes[0].approved_rho
