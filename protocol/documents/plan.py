@@ -181,8 +181,9 @@ class Statement(Document):
     """SHA-256 of the masked vector's bytes."""
     ledger_head: Digest
     ledger_length: int = Field(ge=1)
-    ledger_rows: tuple[Digest, ...]
-    """SHA-256 of each row since a length that the log anchors; readers follow the chain from there to the head."""
+    ledger_rows: Annotated[tuple[Digest, ...], Field(max_length=1024)]
+    """SHA-256 of each row since a length that the log anchors; readers follow the chain from there to the head. Bounded:
+    every statement stands in the log for ever, and all of an index go to the unmasker in one message."""
 
 
 class Receipt(Document):

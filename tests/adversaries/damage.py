@@ -136,7 +136,9 @@ def damage_message(message: Message, rng: random.Random) -> bytes:
 def _damage_field(message: Message, rng: random.Random) -> None:
     if not message.DESCRIPTOR.fields:
         return
-    field = rng.choice(message.DESCRIPTOR.fields)
+    present = [field for field, _ in message.ListFields()]
+    # Rather what is there than what could be: of a dozen kinds of value, one has the rest of the message in it.
+    field = rng.choice(present if present and rng.random() < 0.8 else message.DESCRIPTOR.fields)
     if field.is_repeated:
         _damage_repeated(message, field, rng)
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
@@ -153,6 +155,9 @@ def _damage_repeated(message: Message, field: FieldDescriptor, rng: random.Rando
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         message.ClearField(field.name)
         return
+    if values and field.type == FieldDescriptor.TYPE_MESSAGE and rng.random() < 0.8:
+        _damage_field(rng.choice(values), rng)
+        return
     match rng.randrange(4):
         case 0:
             del values[:]
@@ -160,9 +165,7 @@ def _damage_repeated(message: Message, field: FieldDescriptor, rng: random.Rando
             values.extend([values[0]] * rng.choice((1, 2, 100)))
         case 2 if values:
             del values[rng.randrange(len(values))]
-        case _ if values and field.type == FieldDescriptor.TYPE_MESSAGE:
-            _damage_field(rng.choice(values), rng)
-        case _ if values:
+        case _ if values and field.type != FieldDescriptor.TYPE_MESSAGE:
             place = rng.randrange(len(values))
             values[place] = _other_value(field, values[place], rng)
 

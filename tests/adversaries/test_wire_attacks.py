@@ -30,6 +30,7 @@ from protocol.errors import (
     RoleForbidden,
     UnknownSigner,
 )
+from protocol.history.anchors import GENESIS, chain
 from protocol.ids import digest_of
 from protocol.rpc.channel import OPTIONS
 from protocol.rpc.identity import Identity
@@ -220,6 +221,21 @@ def test_statement_with_signatures_of_nobody_is_refused(shared_wire):
     with pytest.raises(CohortTooSmall):
         runner.run(plan, ask, forget=lambda index: None)
     assert [code for code, _ in shared_wire.reports[reports:]] == [UnknownSigner.code]
+
+
+def test_statement_with_more_rows_than_a_ledger_adds_is_refused(shared_wire):
+    """The rows of an invented ledger lead to its head as well as any: a statement of 50 MB would stop the plan for good,
+    because the set is fixed before the unmasker is asked, and no message to the unmasker could carry it.
+    """
+    plan = shared_wire.approve()
+    request, replies = shared_wire.answers(plan)
+    texts = [reply.statement for reply in replies.values()]
+    rows, head = ("ab" * 32,) * 1025, GENESIS
+    for row in rows:
+        head = chain(head, row)
+    long = shared_wire.resigned(texts[0], ledger_rows=rows, ledger_length=len(rows), ledger_head=head)
+    with refused(MalformedDocument):
+        shared_wire.commit(request, [long, *texts[1:]])
 
 
 def test_mask_key_of_small_order_is_refused(shared_wire):
