@@ -13,10 +13,10 @@ Who pays for what:
 - ``client_cpu_s``: parse the request, check it against plan and roster, tags, mask, SHA-256, signed statement, reply.
 - ``noise_cpu_s``: drawing the discrete Gaussian noise, from the operating system's source.
 - ``server_cpu_s``: coordinator (make and send the request, parse replies, verify statements and digests, fix the set,
-  sum, remove the masks, tags, range, encode the sum) and unmasker (decode and verify the statements, one X25519 and one
-  keystream a borough, sum, receipt, mask sum over its service).
+  sum, remove the masks, tags, range) and unmasker (decode and verify the statements, one X25519 and one keystream a
+  borough, sum, receipt, mask sum over its service). It ends with the sum in hand.
 - ``parts``: coordinator and unmasker one by one; and, **not** in the figures above, what each disk costs (SQLAlchemy,
-  SQLite, synced writes) and what logging costs (sign and encode the release, apply the log's rules to receipt, release
+  SQLite, synced writes) and what logging costs (encode and sign the release, apply the log's rules to receipt, release
   and closure, destroy the plan's key). SecAgg+ stores and logs nothing.
 """
 
@@ -58,9 +58,11 @@ from protocol.aggregation import masks
 from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.exchange import mask_contribution
 from protocol.clock import FixedClock
+from protocol.documents.arrays import Array
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import TrainingPlan
 from protocol.documents.roster import Roster
+from protocol.errors import ProtocolError
 from protocol.history.public import PlanRecord, PublicRecord
 from protocol.ids import Digest, PartyId, digest_of, random_id
 from protocol.rpc.v1 import unmasker_pb2
@@ -179,6 +181,7 @@ class Force:
             clock=self._clock,
             noise=noise,
         )
+        # ``noise`` is called after this line and sees what it needs.
         borough = Borough(gate, ledger, np.zeros(0, dtype=np.int64))
         return borough
 
@@ -248,7 +251,8 @@ class Force:
         Raises: WrongSum for any complaint of a borough or about one; what the coordinator raises otherwise.
         """
         for name, vector in zip(self.names, inputs, strict=True):
-            self.boroughs[name].vector = np.rint(vector.astype(np.float64) * SCALE).astype(np.int64)
+            borough = self.boroughs[name]
+            borough.vector, borough.drawn = np.rint(vector.astype(np.float64) * SCALE).astype(np.int64), None
         plan = self._log.approve(self._plan(inputs[0].size))
         wire = Wire({node_id(name): self._node(name, moment) for name in self.names}, self.meter)
         self.meter.seconds.clear()
@@ -264,15 +268,20 @@ class Force:
         )
         # The gate sums no rows: its vector arrives with the noise, where the harness can add it up.
         no_rows = patch.dict("borough_node.gate.FUNCTIONS", {"second_moment": lambda *args: ()})
-        logged = patch.object(rounds_module, "sign", self.meter.metered(sign, LOG))
+        signed = patch.object(rounds_module, "sign", self.meter.metered(sign, LOG))
+        encoded = patch.object(rounds_module, "Array", Metered(Array, self.meter, LOG))
         try:
-            with no_rows, logged, self.meter.account(COORDINATOR):
+            with no_rows, signed, encoded, self.meter.account(COORDINATOR):
                 run_plan(plan, InProcessGrid(wire, self.names), runner)
+        except ProtocolError as error:
+            if self._complaints:
+                raise WrongSum("; ".join(self._complaints)) from error
+            raise
         finally:
             for borough in self.boroughs.values():
                 borough.ledger.forget_vectors(plan)
-            if self._complaints:
-                raise WrongSum("; ".join(self._complaints))
+        if self._complaints:
+            raise WrongSum("; ".join(self._complaints))
         return self._log.public.plan(plan), wire
 
     def is_exact(self, record: PlanRecord) -> bool:

@@ -40,7 +40,7 @@ def _lines(
     colours: Sequence[str],
     title: str,
     width: float = WIDTH,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     shapes, dashes = ["circle", "square", "triangle-up", "diamond"], [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]]
     legend = alt.Legend(title=None, orient="bottom", columns=2)
     base = alt.Chart(alt.InlineData(values=list(points)), title=title, width=width, height=HEIGHT).encode(
@@ -55,7 +55,7 @@ def _lines(
     mark = base.mark_point(size=70, filled=True, opacity=1).encode(
         shape=alt.Shape("series:N", scale=alt.Scale(domain=list(series), range=shapes[:many]), legend=legend)
     )
-    return line + mark
+    return alt.layer(line, mark)
 
 
 def _log_x(field: str, title: str, values: Sequence[int]) -> alt.X:
@@ -105,7 +105,7 @@ def plot_scaling(points: Sequence[Point], path: Path, *, flat: float) -> None:
         .mark_area(color="#bbbbbb", opacity=0.45)
         .encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
     )
-    _finished(band + lines, path)
+    _finished(alt.layer(band, lines), path)
 
 
 def plot_exchange(points: Sequence[Point], path: Path) -> None:

@@ -133,7 +133,7 @@ def page(
         "\n\n".join(
             [
                 "# Benchmarks",
-                f"Rendered on {today:%Y-%m-%d} by `benchmarks/report.py` from measured files; nothing on this page is typed by "
+                f"Rendered on {today:%Y-%m-%d} by `benchmarks/report.py` from measured files; no figure on this page is typed by "
                 "hand. Times are CPU times unless they say otherwise. What else was measured, accuracy among it, stands in "
                 "[measurements](measurements.md).",
                 facts,

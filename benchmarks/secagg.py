@@ -10,8 +10,8 @@ Its stochastic quantisation is left out of the client's seconds, since ours star
 The graph of who shares masks with whom decides the cost. Three are known here:
 
 - ``complete``: every client with every other (``num_shares=1.0``), two thirds reconstruct: Flower's ``SecAggWorkflow``.
-  The figures to compare with: it alone stands up to a server with up to two thirds of all clients, which comes nearest
-  to two servers, where any number of clients may collude with the coordinator and a mask stays a mask.
+  The figures to compare with: it alone stands up to a server together with any clients fewer than two thirds, which
+  comes nearest to two servers, where all clients but one may collude with the coordinator and its mask stays a mask.
 - ``log``: 2 ceil(log2 N) neighbours, two thirds reconstruct; what the "+" is for, at a weaker guarantee.
 - ``example``: 2 neighbours, 2 of 3 reconstruct: the numbers in Flower's example app. Two neighbours and the server
   read a client's vector.

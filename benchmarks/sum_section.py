@@ -229,12 +229,12 @@ def _scaling(rows: Sequence[Row]) -> str:
 
 
 def _beside(rows: Sequence[Row]) -> str:
-    """Return the parts of our largest comparison cell and of all rows that have them."""
+    """Return what ours costs beside the figures, at the most clients at which both systems ran."""
     ours = [row for row in rows if row["system"] == OURS and "parts" in row and row["clients"] == most_clients(rows)]
     if not ours:
         return "Not measured for this page: `--details` writes them."
     names = list(ours[0]["parts"])
-    header = ["at " + f"{most_clients(rows)} clients, entries", *names]
+    header = [f"at {most_clients(rows)} clients, entries", *names]
     body = [
         [f"{row['dimension']:,}"]
         + [
