@@ -30,7 +30,7 @@ from coordinator.store.mail import Mailbox
 from oversight.unmasker.service import UnmaskerService
 from oversight.witness.witness import WitnessService
 from protocol.documents.plan import Statement, TrainingPlan
-from protocol.errors import ProtocolError, ReleaseUnavailable
+from protocol.errors import ProtocolError, ReleaseUnavailable, StreamInvalid
 from protocol.ids import Digest, PartyId, Role, digest_of
 from protocol.rpc.channel import TLSFiles, open_channel
 from protocol.rpc.log_reader import LogReader
@@ -348,6 +348,8 @@ class Puppet:
         method = "/custodes.rpc.v1.Federation/Connect"
         self._stream = channel.stream_stream(method)(iter(self._frames.get, None))
         self.ended = threading.Event()
+        self.error: grpc.RpcError | None = None
+        """What ended the stream, unless it was the test."""
         threading.Thread(target=self._hear, daemon=True).start()
         hello = federation_pb2.Hello(protocol_version=PROTOCOL_VERSION)
         self.say(federation_pb2.BoroughFrame(hello=hello).SerializeToString())
@@ -356,8 +358,8 @@ class Puppet:
         try:
             for content in self._stream:
                 self._deliveries.put(federation_pb2.CoordinatorFrame.FromString(content).delivery)
-        except grpc.RpcError:
-            pass
+        except grpc.RpcError as error:
+            self.error = error
         finally:
             self.ended.set()
 
@@ -375,6 +377,13 @@ class Puppet:
         while (delivery := self._deliveries.get(timeout=SECONDS)).message_id != message_id:
             pass
         return delivery
+
+    def require_refused(self) -> None:
+        """Return once the coordinator has ended the stream because of what was said on it."""
+        assert self.ended.wait(SECONDS)
+        assert self.error is not None
+        assert type(from_rpc_error(self.error)) is StreamInvalid
+        assert self.error.details() == StreamInvalid.public_message
 
     def hang_up(self) -> None:
         """End the stream."""

@@ -33,7 +33,7 @@ from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, 
 from protocol.sealing.hpke import HPKEPrivateKey, HPKEPublicKey
 from protocol.sealing.secret import Secret
 from protocol.signing.dsse import Envelope, sign
-from protocol.signing.quorum import verify_signed_by_role
+from protocol.signing.quorum import verify_one_of_role, verify_signed_by_role
 
 PROPOSABLE: dict[str, type[Document]] = {"plan": TrainingPlan, "policy": FlagPolicy}
 
@@ -82,7 +82,7 @@ class CustodianDesk:
             if shown.kind not in PROPOSABLE:
                 # A catalogue on its way into the log: the plan that names it is what custodians sign.
                 continue
-            document, _ = verify_signed_by_role(
+            document, _ = verify_one_of_role(
                 Envelope.decode(shown.envelope), PROPOSABLE[shown.kind], public.roster, "coordinator"
             )
             problem = None

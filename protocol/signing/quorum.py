@@ -52,15 +52,27 @@ def custodian_quorum(envelope: Envelope, roster: Roster) -> QuorumResult:
     )
 
 
+def verify_one_of_role(envelope: Envelope, kind: type[D], roster: Roster, role: Role) -> tuple[D, Party]:
+    """Return the document and the one party of ``role`` that signed it; parties of other roles may have signed too.
+
+    For a proposal, which the coordinator signed and custodians go on to sign.
+    Raises: UnknownSigner if nobody of that role, or more than one, signed; BadSignature; MalformedDocument.
+    """
+    parties = roster.with_role(role)
+    keys = envelope.signed_by(party.signing_key for party in parties)
+    signers = [party for party in parties if party.signing_key in keys]
+    if len(signers) != 1:
+        raise UnknownSigner(f"{kind.__name__} needs one signature by a {role} of roster {roster.version}")
+    return envelope.document(kind), signers[0]
+
+
 def verify_signed_by_role(envelope: Envelope, kind: type[D], roster: Roster, role: Role) -> tuple[D, Party]:
     """Return the document and the one party of ``role`` that signed it, alone.
 
     Such envelopes stand in the log for ever: beside the one signature there is no room for anything else.
     Raises: UnknownSigner if nobody of that role, or anybody else, signed; BadSignature; MalformedDocument.
     """
-    parties = roster.with_role(role)
-    keys = envelope.signed_by(party.signing_key for party in parties)
-    signers = [party for party in parties if party.signing_key in keys]
-    if len(signers) != 1 or len(envelope.signatures) != 1:
-        raise UnknownSigner(f"{kind.__name__} needs one signature by a {role} of roster {roster.version}")
-    return envelope.document(kind), signers[0]
+    document, signer = verify_one_of_role(envelope, kind, roster, role)
+    if len(envelope.signatures) != 1:
+        raise UnknownSigner(f"{kind.__name__} carries another signature than that of {role} {signer.id}")
+    return document, signer

@@ -1,7 +1,8 @@
 """Clocks that are wrong, on purpose or not: a coordinator that dates ahead, an operator that turns the clock back.
 
 Nobody's clock is believed alone: a leaf is not dated after its witnesses' time, a party does not judge validity by a
-clock that is behind the witnesses', and of the witnesses a majority decides.
+clock that is behind the witnesses', and of the witnesses a majority decides. That clocks are shifted from outside is
+ordinary: RFC 9523, section 1.
 """
 
 from datetime import timedelta

@@ -448,7 +448,7 @@ def test_value_without_a_value_ends_neither_node_nor_coordinator(shared_wire, de
     grid = shared_wire.grid(plan, ["borough-1"])
     asked = grid.create_message(RecordDict(), RELEASE, next(iter(grid.get_node_ids())), "hollow")
     ids = list(grid.push_messages([asked]))
-    shared_wire.mailbox.store_reply(ids[0], "borough-1", hollow.SerializeToString())
+    shared_wire.mailbox.store_reply(Reply(ids[0], "borough-1", hollow.SerializeToString()))
     assert grid.pull_messages(ids) == []
 
 
@@ -504,7 +504,7 @@ def peak_megabytes():
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads this process's memory from /proc")
 def test_oversized_message_is_refused_and_takes_no_memory(shared_wire):
-    """300 MB, plain and as a gzip bomb of 300 kB, from another process; the limit is 64 MB and one such may be held."""
+    """300 MB, plain and as a gzip bomb of 300 kB, from another process; a server takes 16 MiB."""
     files, identity = shared_wire.files("coordinator"), Identity(FORCE, "unmasker", "unmasker")
     arguments = [shared_wire.address("unmasker"), identity.hostname, files.ca, files.certificate, files.key]
     peak_megabytes()

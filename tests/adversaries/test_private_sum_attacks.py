@@ -119,7 +119,7 @@ def test_borough_signs_one_request_an_index(shared_wire):
 
 
 def test_sum_over_all_and_then_over_all_but_one_is_refused_by_the_unmasker(shared_wire):
-    """Differencing: two sums whose difference is one borough's vector, with that borough's noise only."""
+    """Denning, Denning, Schwartz 1979, The Tracker: two sums differ by one borough's vector and that borough's noise only."""
     _, request, texts = answered(shared_wire)
     shared_wire.commit(request, texts)
     for victim in range(4):
@@ -407,7 +407,9 @@ def rolled_back(wire, borough, ledger):
 
 
 def test_borough_restored_from_a_backup_uses_another_mask_and_gives_no_second_answer_away(wire, tmp_path):
-    """With the old mask and fresh noise, two answers would differ by noise alone and average it out."""
+    """Ristenpart, Yilek 2010, When Good Randomness Goes Bad: what a restored machine draws again. With the old mask and
+    fresh noise, two answers would differ by noise alone and average it out.
+    """
     plan = wire.approve()
     wire.gate("borough-1")._reader.sync()
     shutil.copytree(wire.root / "borough-1", tmp_path / "backup")
@@ -707,8 +709,9 @@ def test_every_flipped_bit_of_every_vector_is_found(shared_wire):
 
 
 def test_coordinator_that_makes_a_sum_up_is_believed(shared_wire):
-    """What remains: tags hold against the unmasker, not against the coordinator, who has their seed. Nobody else sees a
-    vector, so a sum in range that its own coordinator invents is published, and training follows it (docs/threat-model).
+    """What remains (docs/threat-model.md, section 6): tags hold against the unmasker, not against the coordinator, who has
+    their seed. Nobody else sees a vector, so a sum in range that the coordinator invents is published, and training
+    follows it.
     """
     plan = shared_wire.approve()
     request, replies = shared_wire.answers(plan)

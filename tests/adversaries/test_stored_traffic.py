@@ -1,7 +1,8 @@
 """Whoever recorded all traffic of a plan and takes every disk after its close: there is nothing left to unmask it with.
 
-Searches look for a secret in all files of a state directory, free pages and write-ahead logs included, as bytes, hex
-and base64. Each has a control that finds the secret where it may still be.
+Databases keep what was deleted (Stahlberg, Miklau, Levine 2007). Searches look for a secret in all files of a state
+directory, free pages and write-ahead logs included, as bytes, hex and base64. Each has a control that finds the secret
+where it may still be.
 """
 
 from __future__ import annotations

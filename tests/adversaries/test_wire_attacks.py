@@ -19,15 +19,17 @@ from deploy.certificates import ForceCA
 from oversight.unmasker.unmasker import KeyDestroyed
 from protocol.aggregation.exchange import DuplicateSigner, StatementReplayed
 from protocol.aggregation.masks import MaskKeyInvalid
-from protocol.documents.plan import Burn, Closure, Receipt, Statement
+from protocol.documents.plan import Burn, Closure, Receipt, ReleaseRequest, Statement
 from protocol.errors import (
     AlreadyAnswered,
     CohortTooSmall,
+    DigestMismatch,
     MalformedDocument,
     NotLogged,
     PeerNotInRoster,
     PeerUnreachable,
     RoleForbidden,
+    SparesSpent,
     UnknownSigner,
 )
 from protocol.history.anchors import GENESIS, chain
@@ -191,6 +193,27 @@ def test_statements_of_a_burnt_index_do_not_serve_its_spare(wire):
     assert len(set(keys)) == len(keys)
 
 
+def test_plan_whose_spares_are_spent_moves_neither_borough_nor_unmasker(shared_wire):
+    """A coordinator that burns on purpose gets as many second sums as the plan has budgeted, and then nothing."""
+    plan, request, _, receipt = committed(shared_wire)
+    shared_wire.log("receipt", receipt.document(Receipt), "unmasker")
+    burn = Burn(plan=plan, index=0, receipt=receipt.document(Receipt).digest())
+    shared_wire.log("burn", burn, "coordinator")
+    seed = shared_wire.runs.get(plan, 0).tag_seed
+    again = ReleaseRequest.decode(request).model_copy(update={"index": 1}).encode()
+    with refused(SparesSpent):
+        shared_wire.commit(again, [])
+    assert shared_wire.refusal(plan, "borough-1", again, seed) == SparesSpent.code
+
+
+def test_nothing_is_burnt_that_was_not_unmasked(shared_wire):
+    """A burn without the unmasker's receipt would skip an index, and say that a sum failed which nobody saw."""
+    plan = shared_wire.approve()
+    shared_wire.begun(plan)
+    with pytest.raises(DigestMismatch):
+        shared_wire.log("burn", Burn(plan=plan, index=0, receipt="0" * 64), "coordinator")
+
+
 def test_receipt_of_another_plan_reveals_nothing(shared_wire):
     """The signed receipt of one plan is logged; the other plan's mask sum stays where it is."""
     _, _, _, receipt = committed(shared_wire)
@@ -239,7 +262,7 @@ def test_statement_with_more_rows_than_a_ledger_adds_is_refused(shared_wire):
 
 
 def test_mask_key_of_small_order_is_refused(shared_wire):
-    """Its shared secret is zero whatever the unmasker's key: everybody could compute that borough's mask."""
+    """RFC 7748, section 6.1: its shared secret is zero whatever the unmasker's key; anybody could compute that mask."""
     plan = shared_wire.approve()
     request, replies = shared_wire.answers(plan)
     texts = [reply.statement for reply in replies.values()]
@@ -322,7 +345,7 @@ def test_borough_that_answers_twice_is_held_to_its_first_answer(shared_wire):
     wait_until(wire, lambda: "borough-1" in stored(wire, grid, ids))
     first = stored(wire, grid, ids)["borough-1"]
     puppet.reply(delivery.message_id, reply_bytes(wire, "borough-1", delivery.message, change=other_vector(wire)))
-    assert puppet.ended.wait(SECONDS)
+    puppet.require_refused()
     for name in wire.borough_ids[1:]:
         wire.join(name)
     wait_until(wire, lambda: len(stored(wire, grid, ids)) == 4)
@@ -339,7 +362,9 @@ def test_two_answers_of_one_borough_do_not_stand_in_one_set(shared_wire):
 
 
 def test_late_borough_enters_neither_the_sum_nor_a_second_set(wire):
-    """Its reply arrives when the set is fixed and committed: as good as a second set over all, were it accepted."""
+    """Bonawitz et al. 2017 mask twice against it: a vector that arrives after its sum was unmasked without it. Were it
+    accepted, there would be two sums that differ by one borough.
+    """
     plan = wire.approve()
     for name in wire.borough_ids[:3]:
         wire.join(name)
@@ -411,7 +436,7 @@ def test_borough_does_not_answer_before_it_is_asked(shared_wire):
         grid.create_message(RecordDict(), RELEASE, next(iter(grid.get_node_ids())), _group(0))
     )
     puppet.reply(message_id, b"an answer to what nobody asked")
-    assert puppet.ended.wait(SECONDS)
+    puppet.require_refused()
     grid, ids = mail(wire, plan, ["borough-1"])
     assert ids == {"borough-1": message_id}
     assert wire.mailbox.replies(ids.values()) == []
@@ -427,7 +452,7 @@ def test_borough_does_not_answer_for_another(shared_wire):
         wire.leave("borough-2")
     grid, ids = mail(wire, plan, ["borough-2"])
     puppet.reply(ids["borough-2"], b"an answer in another's name")
-    assert puppet.ended.wait(SECONDS)
+    puppet.require_refused()
     assert wire.mailbox.replies(ids.values()) == []
     wire.join("borough-2")
     wait_until(wire, lambda: stored(wire, grid, ids))

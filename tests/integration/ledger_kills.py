@@ -113,6 +113,7 @@ class Victim:
             remembered=None,
             remember=lambda signed: None,
             keep_evidence=lambda evidence: None,
+            clock=self._world.clock,
         )
         reader.sync()
         reader._remembered = None

@@ -5,7 +5,7 @@ import pytest
 from protocol.documents.plan import Closure
 from protocol.errors import BadSignature, MalformedDocument, QuorumNotMet, UnknownSigner
 from protocol.signing.dsse import Signature
-from protocol.signing.quorum import custodian_quorum, verify_signed_by_role
+from protocol.signing.quorum import custodian_quorum, verify_one_of_role, verify_signed_by_role
 from tests.federation import Federation
 
 FORCE = Federation()
@@ -47,6 +47,19 @@ def test_a_document_needs_exactly_one_signature_of_its_role():
     for signers in ((), ("borough-1", "borough-2"), ("custodian-1",), ("stranger",)):
         with pytest.raises(UnknownSigner):
             verify_signed_by_role(FORCE.sign(CLOSURE, *signers), Closure, FORCE.roster, "borough")
+
+
+def test_a_document_of_one_signer_carries_no_other_signature():
+    """Such a document stands in the log for ever, and whatever else its envelope carries would stand there too."""
+    signed = FORCE.sign(CLOSURE, "unmasker")
+    noise = Signature(keyid="0" * 64, sig="not even base64")
+    for padded in (
+        FORCE.sign(CLOSURE, "unmasker", "borough-1"),
+        signed.model_copy(update={"signatures": (*signed.signatures, noise)}),
+    ):
+        with pytest.raises(UnknownSigner):
+            verify_signed_by_role(padded, Closure, FORCE.roster, "unmasker")
+        assert verify_one_of_role(padded, Closure, FORCE.roster, "unmasker")[1].id == "unmasker"
 
 
 def test_a_document_of_another_kind_or_with_a_forged_signature_is_refused():
