@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import grpc
 
-from coordinator.store.mail import Bell, Mailbox, Reply
+from coordinator.store.mail import Bell, Letter, Mailbox, Reply
 from protocol.documents.roster import Roster
 from protocol.errors import ProtocolError, StreamInvalid
 from protocol.ids import PartyId
@@ -58,8 +58,9 @@ class Stream:
         """Store replies until the stream ends."""
         try:
             self._greet(next(frames, None))
-            for frame in frames:
-                self._store(frame)
+            # Without a name of its own here: a stream that waits for its next frame must not hold its last one.
+            while self._store(next(frames, None)):
+                pass
         except grpc.RpcError:
             # The borough went away; what it had not answered is delivered again on its next stream.
             pass
@@ -75,7 +76,10 @@ class Stream:
             raise StreamInvalid(f"borough {self._borough} did not begin with version {PROTOCOL_VERSION}")
         self._greeted.set()
 
-    def _store(self, frame: federation_pb2.BoroughFrame) -> None:
+    def _store(self, frame: federation_pb2.BoroughFrame | None) -> bool:
+        """Store a reply and return whether to go on."""
+        if frame is None:
+            return False
         if frame.WhichOneof("frame") != "reply":
             raise StreamInvalid(f"borough {self._borough} sent something that is no reply")
         if frame.reply.message_id not in self._delivered:
@@ -83,6 +87,7 @@ class Stream:
         self._mailbox.store_reply(Reply(frame.reply.message_id, self._borough, frame.reply.message))
         # After the commit: before it, the message would look as if it had to be delivered again.
         self._delivered.discard(frame.reply.message_id)
+        return True
 
     def deliver(self) -> Iterator[federation_pb2.CoordinatorFrame]:
         """Yield what waits for the borough, until the stream ends. Raises: StreamInvalid, or what storing raised."""
@@ -90,13 +95,18 @@ class Stream:
             raise StreamInvalid(f"borough {self._borough} said nothing for {HELLO_SECONDS:.0f} s")
         while not self._ended.is_set():
             heard = self._posted.rings
-            for letter in self._mailbox.pending(self._borough, now=time.time(), delivered=tuple(self._delivered)):
-                self._delivered.add(letter.message_id)
-                delivery = federation_pb2.Delivery(message_id=letter.message_id, message=letter.message)
-                yield federation_pb2.CoordinatorFrame(delivery=delivery)
+            letters = self._mailbox.pending(self._borough, now=time.time(), delivered=tuple(self._delivered))
+            while letters:
+                yield self._delivery(letters.pop(0))
             self._posted.wait(heard)
         if self._refused is not None:
             raise self._refused
+
+    def _delivery(self, letter: Letter) -> federation_pb2.CoordinatorFrame:
+        self._delivered.add(letter.message_id)
+        frame = federation_pb2.CoordinatorFrame()
+        frame.delivery.message_id, frame.delivery.message = letter.message_id, letter.message
+        return frame
 
 
 class FederationService(federation_pb2_grpc.FederationServicer):
