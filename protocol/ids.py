@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
@@ -30,6 +31,12 @@ RandomId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 def digest_of(content: bytes) -> Digest:
     """Return the SHA-256 of ``content`` in lower-case hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def key_id(public_key: HexKey) -> Digest:
+    """Return the id of a public key: its SHA-256. One key has one id, whatever anybody calls it."""
+    return digest_of(bytes.fromhex(public_key))
 
 
 def random_id() -> RandomId:

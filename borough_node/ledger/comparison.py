@@ -17,9 +17,8 @@ from protocol.errors import BehindLog, StorageError
 from protocol.history.leaves import commitment
 from protocol.history.mirror import History
 from protocol.history.public import PlanRecord
-from protocol.ids import Digest, PartyId, digest_of
+from protocol.ids import Digest, PartyId, digest_of, key_id
 from protocol.signing.dsse import Envelope
-from protocol.signing.keys import key_id
 
 TOLERANCE = 1e-9
 """Relative: a rho is computed from the plan again, perhaps on another machine."""

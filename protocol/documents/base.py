@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar, Self, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, ValidationError
 
@@ -31,6 +33,13 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with other values for some fields, that remembers nothing which was computed of this one."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
 
 class Document(Value):
     """A whole document. Subclasses set ``payload_type``, the DSSE payload type, which carries the version."""
@@ -43,6 +52,11 @@ class Document(Value):
 
     def digest(self) -> Digest:
         """Return the SHA-256 of the payload type and the canonical bytes, so that no two kinds share a digest."""
+        return self.own_digest
+
+    @cached_property
+    def own_digest(self) -> Digest:
+        """What ``digest`` returns: computed once, as a document never changes, and a plan names a thousand boroughs."""
         return digest_of(self.payload_type.encode() + b"\x00" + self.encode())
 
     @classmethod

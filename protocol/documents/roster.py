@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from protocol.documents.base import Document, Instant, Value
 from protocol.errors import UnknownSigner
-from protocol.ids import Digest, HexKey, Name, PartyId, Role
+from protocol.ids import Digest, HexKey, Name, PartyId, Role, key_id
 
 
 class Party(Value):
@@ -78,7 +80,20 @@ class Roster(Document):
 
     def with_role(self, role: Role) -> tuple[Party, ...]:
         """Return the parties of a role, in roster order."""
-        return tuple(party for party in self.parties if party.role == role)
+        return tuple(self.by_id.get(role, {}).values())
+
+    @cached_property
+    def by_id(self) -> Mapping[Role, Mapping[PartyId, Party]]:
+        """The parties of each role by id, in roster order."""
+        found: dict[Role, dict[PartyId, Party]] = {}
+        for party in self.parties:
+            found.setdefault(party.role, {})[party.id] = party
+        return found
+
+    @cached_property
+    def by_key_id(self) -> Mapping[Role, Mapping[Digest, Party]]:
+        """The parties of each role by the id of their signing key."""
+        return {role: {key_id(party.signing_key): party for party in of.values()} for role, of in self.by_id.items()}
 
     def deciding_custodians(self, borough: PartyId) -> tuple[Party, ...]:
         """Return the custodians without a conflict for this borough."""
@@ -91,9 +106,9 @@ class Roster(Document):
 
     def party(self, party_id: PartyId, role: Role) -> Party:
         """Return the party of this id and role. Raises: UnknownSigner if there is none."""
-        for party in self.parties:
-            if (party.id, party.role) == (party_id, role):
-                return party
+        party = self.by_id.get(role, {}).get(party_id)
+        if party is not None:
+            return party
         raise UnknownSigner(f"roster {self.version} names no {role} {party_id}")
 
     def budget(self, purpose: Name) -> float:

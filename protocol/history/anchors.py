@@ -31,11 +31,12 @@ class LedgerAnchors:
 
     def __init__(self) -> None:
         self._heads: dict[HexKey, dict[int, Digest]] = {}
+        self._lengths: dict[HexKey, int] = {}
         self._longest: dict[tuple[HexKey, Digest], int] = {}
 
     def length(self, key: HexKey) -> int:
         """Return the length of the longest ledger that a borough has anchored; 0 if none."""
-        return max(self._heads.get(key, {}), default=0)
+        return self._lengths.get(key, 0)
 
     def check(self, statements: Sequence[Statement], roster: Roster) -> None:
         """Return if every statement's ledger continues what its borough anchored before.
@@ -50,12 +51,13 @@ class LedgerAnchors:
         followed = [self._followed(statement, _key(statement, roster)) for statement in statements]
         for statement, heads in zip(statements, followed, strict=True):
             key = _key(statement, roster)
-            self._heads.setdefault(key, {}).update(heads)
+            self._heads.setdefault(key, {0: GENESIS}).update(heads)
+            self._lengths[key] = max(self.length(key), statement.ledger_length)
             self._longest[key, statement.plan] = statement.ledger_length
 
     def _followed(self, statement: Statement, key: HexKey) -> Mapping[int, Digest]:
         """Return the head at each length from the anchored one on."""
-        anchored = {0: GENESIS} | self._heads.get(key, {})
+        anchored = self._heads.get(key, {0: GENESIS})
         length = statement.ledger_length - len(statement.ledger_rows)
         # A row is added for every index of a plan, so two statements of one plan never show one length.
         if length not in anchored or statement.ledger_length <= self._longest.get((key, statement.plan), 0):

@@ -16,9 +16,8 @@ from protocol.errors import (
     WarrantExpired,
     WarrantWithdrawn,
 )
-from protocol.ids import Digest, Role
+from protocol.ids import Digest, Role, key_id
 from protocol.log.leaf import Skeleton
-from protocol.signing.keys import key_id
 
 SIGNER_ROLE: dict[str, Role] = {
     "flag": "borough",

@@ -17,8 +17,8 @@ from pydantic import model_validator
 from protocol.documents.base import Document, Value, decode_canonical
 from protocol.documents.canonical import canonical_bytes
 from protocol.errors import BadSignature, MalformedDocument
-from protocol.ids import Digest, HexKey
-from protocol.signing.keys import SigningKey, key_id, verify_signature
+from protocol.ids import Digest, HexKey, key_id
+from protocol.signing.keys import SigningKey, verify_signature
 
 D = TypeVar("D", bound=Document)
 

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from protocol.errors import BadSignature, ConfigurationError
-from protocol.ids import Digest, HexKey, digest_of
+from protocol.ids import Digest, HexKey, key_id
 
 SEED_BYTES = 32
-
-
-@lru_cache(maxsize=4096)
-def key_id(public_key: HexKey) -> Digest:
-    """Return the id of a public key: its SHA-256. One key has one id, whatever anybody calls it."""
-    return digest_of(bytes.fromhex(public_key))
 
 
 class SigningKey:

@@ -58,9 +58,9 @@ def verify_one_of_role(envelope: Envelope, kind: type[D], roster: Roster, role: 
     For a proposal, which the coordinator signed and custodians go on to sign.
     Raises: UnknownSigner if nobody of that role, or more than one, signed; BadSignature; MalformedDocument.
     """
-    parties = roster.with_role(role)
-    keys = envelope.signed_by(party.signing_key for party in parties)
-    signers = [party for party in parties if party.signing_key in keys]
+    named = (roster.by_key_id.get(role, {}).get(signature.keyid) for signature in envelope.signatures)
+    signers = list({party.id: party for party in named if party is not None}.values())
+    envelope.signed_by(party.signing_key for party in signers)
     if len(signers) != 1:
         raise UnknownSigner(f"{kind.__name__} needs one signature by a {role} of roster {roster.version}")
     return envelope.document(kind), signers[0]

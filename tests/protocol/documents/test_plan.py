@@ -88,3 +88,12 @@ def test_a_histogram_has_its_bounds_in_order(low, high):
 def test_a_plan_with_an_impossible_field_is_refused(changes):
     with pytest.raises(ValidationError):
         TrainingPlan(**(dict(PLAN) | changes))
+
+
+def test_a_changed_copy_has_a_digest_of_its_own():
+    """The digest is remembered; a copy that remembered its original's would pass for the document that was signed."""
+    before = PLAN.digest()
+    changed = PLAN.model_copy(update={"purpose": "another_purpose"})
+    assert changed.digest() != before == PLAN.digest()
+    assert changed.digest() == TrainingPlan.decode(changed.encode()).digest()
+    assert PLAN.model_copy().digest() == before

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from protocol.errors import BadSignature, ConfigurationError
-from protocol.signing.keys import SigningKey, key_id, verify_signature
+from protocol.ids import key_id
+from protocol.signing.keys import SigningKey, verify_signature
 
 # RFC 8032 section 7.1, tests 1 to 3: seed, public key, message, signature.
 RFC8032 = [
