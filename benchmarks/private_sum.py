@@ -33,11 +33,13 @@ os.environ["MKL_NUM_THREADS"] = "1"
 import argparse
 import gc
 import json
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,20 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM raise KeyboardInterrupt, so that hours of measuring survive whoever sends it."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run and print; whatever was finished is printed after an interruption too."""
     options = _options(argv)
@@ -226,13 +242,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[Row] = []
     stopped = False
     try:
-        for row in measure(todo, repeats=repeats, graph=options.graph, say=_say):
-            rows.append(row)
+        with _terminated_like_interrupted():
+            for row in measure(todo, repeats=repeats, graph=options.graph, say=_say):
+                rows.append(row)
+                if options.details:
+                    options.details.write_text(json.dumps(rows, indent=2) + "\n")
     except KeyboardInterrupt:
         stopped = True
         _say("stopped: unfinished cells are left out")
-    if options.details:
-        options.details.write_text(json.dumps(rows, indent=2) + "\n")
     if options.json:
         sys.stdout.write(json.dumps([{name: row[name] for name in FIELDS} for row in rows], indent=2) + "\n")
     else:

@@ -76,7 +76,10 @@ def exchange(rows: Sequence[Row]) -> str:
             [f"{row['nodes']}", row["system"], figure(row["median_s"]), milliseconds(row["cpu_per_message_s"]), against]
         )
     header = ["nodes", "system", "median seconds", "CPU milliseconds a message", "times ours"]
-    text = "One request to every node and one reply from each, over real processes and connections."
+    text = (
+        "One request to every node and one reply from each, wall-clock seconds; on loopback, one node a process, over TLS. "
+        "Ours also asks callers for certificates and has messages and replies on disk before it counts them."
+    )
     alternative = "Seconds of one exchange against the number of nodes, both axes logarithmic; the numbers are above."
     return "\n\n".join([title, text, markdown_table(header, body), plot("exchange", alternative)])
 

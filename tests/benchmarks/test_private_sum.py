@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -78,13 +79,16 @@ def test_ours_goes_on_alone_where_both_have_not_been():
     ]
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_what_is_finished_is_printed_after_an_interruption(monkeypatch, capsys, as_json, tmp_path, run):
+def test_what_is_finished_is_printed_after_an_interruption(monkeypatch, capsys, as_json, sent, tmp_path, run):
     finished = json.loads((run / "details.json").read_text())[:2]
+    before = signal.getsignal(signal.SIGTERM)
 
     def stopped(*args, **kwargs):
         yield from finished
-        raise KeyboardInterrupt
+        signal.raise_signal(sent)
+        raise AssertionError("the signal did not end the run")
 
     monkeypatch.setattr(private_sum, "measure", stopped)
     details = tmp_path / "details.json"
@@ -96,6 +100,7 @@ def test_what_is_finished_is_printed_after_an_interruption(monkeypatch, capsys, 
         assert "custodes" in out
         assert "dies" not in out
     assert json.loads(details.read_text()) == finished
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_table_shows_rows_parts_goals_and_deaths(monkeypatch, capsys, run):
