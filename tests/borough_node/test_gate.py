@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from borough_node.ledger import Ledger
 from borough_node.records import Records
 from protocol.aggregation import masks, tags
 from protocol.aggregation.masks import MaskPrivateKey
@@ -23,6 +24,7 @@ from protocol.errors import (
     MalformedDocument,
     ModelMismatch,
     NotLogged,
+    PlanClosed,
     PlanNotApproved,
     PlanOutsideValidity,
     ReleaseRefused,
@@ -405,3 +407,34 @@ def test_pseudonym_key_has_256_bits_of_the_system(world, finished, gate, ledger,
     monkeypatch.setattr("borough_node.gate.os.urandom", lambda size: drawn.append(size) or real(size))
     gate.flags(world.approve_policy(finished))
     assert drawn == [32]
+
+
+def test_answer_of_a_closed_plan_is_not_repeated(world, finished):
+    """Its vector was deleted; asked again, the node says so and makes no other."""
+    gate = world.gate(BOROUGH)
+    stored = world.runs.get(finished, 0)
+    gate.check_state()
+    with pytest.raises(PlanClosed, match="closed plan"):
+        gate.release(stored.request, stored.tag_seed)
+
+
+def test_node_on_a_ledger_that_is_shorter_than_the_log_anchors_answers_nothing(world, finished, tmp_path):
+    """Restored while it ran, so that the check at the start did not see it."""
+    other = world.approve()
+    request, seed = world.begun(other)
+    restored = Ledger(tmp_path / "old" / "ledger.sqlite")
+    with pytest.raises(BehindLog, match="anchors 4 rows"):
+        world.new_gate(BOROUGH, ledger=restored).release(request, seed)
+    assert restored.answer(other, 0) is None
+    restored.close()
+
+
+def test_node_whose_ledger_lacks_a_logged_flag_does_not_start(flagged):
+    world = flagged.world
+    borough = flagged.headers[0].borough
+    ledger = world.ledger(borough)
+    gate = world.new_gate(borough, ledger=ledger)
+    gate._ledger.flag_envelopes = lambda: ()
+    with pytest.raises(BehindLog, match="flag"):
+        gate.check_state()
+    ledger.close()
