@@ -66,6 +66,7 @@ from protocol.errors import ProtocolError
 from protocol.history.public import PlanRecord, PublicRecord
 from protocol.ids import Digest, PartyId, digest_of, random_id
 from protocol.rpc.v1 import unmasker_pb2
+from protocol.scorecard.run import Run
 from protocol.signing import dsse
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
@@ -89,7 +90,9 @@ class Log:
     def approve(self, plan: TrainingPlan) -> Digest:
         """Let a plan in, whatever its length; the plans before it leave."""
         digest, public = plan.digest(), self.public
-        public.plans = {digest: PlanRecord(plan, public.catalogues[plan.catalogue], public.roster, NOW.date())}
+        public.plans = {
+            digest: PlanRecord(Run.begin(plan, public.catalogues[plan.catalogue]), public.roster, NOW.date())
+        }
         return digest
 
     def append(self, kind: str, envelope: Envelope) -> None:

@@ -66,7 +66,7 @@ def made_up_catalogue() -> FeatureCatalogue:
         reason="The made-up value was taken into account.",
         legal_note="Synthetic.",
     )
-    head = Head(category="only", title="Only", label="y", features=("made_up",), prior=0.1, eligible=None)
+    head = Head(category="only", title="Only", label="y", features=("made_up",), prior=0.1, eligible=None, start={})
     return FeatureCatalogue(catalogue_id="made-up", version=1, features=(feature,), heads=(head,), protected=())
 
 
@@ -97,7 +97,15 @@ def made_up_plan(
             delta=1e-6,
             unit="one person in one plan",
             adjacency="add or remove one person's rows",
-            shares=Shares(second_moment=0.2, gradients=0.5, evaluation=0.3),
+            shares=Shares(
+                second_moment=0.2,
+                gradients=0.5,
+                evaluation=0.3,
+                group_moments=0.0,
+                fairness=0.0,
+                drift=0.0,
+                outcomes=0.0,
+            ),
             rows_per_person=1,
             min_boroughs=max(2, 9 * len(boroughs) // 10),
             colluding=1,
@@ -105,6 +113,9 @@ def made_up_plan(
         ),
         statements=(),
         descent=Descent(steps=1, learning_rate=1.0, momentum=0.5, row_norm=1.0, ridge_factor=0.5, clip_factor=0.8),
+        second_moment_of=None,
+        outcomes_of=None,
+        fairness=None,
         histogram=Histogram(bins=4, low=-1.0, high=1.0),
         capacities=(),
         scale=SCALE,

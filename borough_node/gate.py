@@ -150,7 +150,7 @@ class Gate:
         columns, cohort = self._records.cohort_for(spec.function, plan, record.catalogue)
         inputs = {name: array.floats() for name, array in request.inputs.items()}
         values = quantised_sum(
-            FUNCTIONS[spec.function](plan, columns, inputs, cohort.rows, cohort.labels),
+            FUNCTIONS[spec.function](plan, columns, inputs, cohort),
             length=spec.length,
             l2=spec.l2,
             scale=plan.scale,

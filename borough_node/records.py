@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from borough_node.features.cohort import Cohort, group_codes
 from borough_node.features.matrix import design_matrix
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import PersonnelTable, read_table, rows_at
+from protocol.aggregation.planning import PER_PERSON
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
 from protocol.errors import TableInvalid
 from protocol.ids import Digest
-from protocol.scorecard.columns import Columns, Float64Array, columns_of
+from protocol.scorecard.columns import Columns, columns_of
 
 TableReader = Callable[[FeatureCatalogue], PersonnelTable]
 """Reads and checks the borough's table with a catalogue, whole or not at all."""
@@ -30,15 +30,6 @@ def table_reader(table: Path, *, layout_of: Path) -> TableReader:
         return read_table(table, layout=layout, catalogue=catalogue, with_silo=False)
 
     return read
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort:
-    """Rows at some cutoffs: shape (rows, width), labels (rows, heads), persons (rows,)."""
-
-    rows: Float64Array
-    labels: Float64Array
-    persons: npt.NDArray[np.object_]
 
 
 class Records:
@@ -65,14 +56,14 @@ class Records:
         labels = np.column_stack([table.labels[catalogue.head(category).label] for category in plan.categories])
         if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
             raise TableInvalid("a person has more rows than the plan's rows_per_person")
-        return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person)
+        groups = group_codes(table, catalogue)
+        return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person, groups)
 
     def cohort_for(
         self, function: ReleaseFunction, plan: TrainingPlan, catalogue: FeatureCatalogue
     ) -> tuple[Columns, Cohort]:
         """Return the rows that a release reads."""
-        if function == "evaluation":
-            first = last = plan.evaluation_cutoff
-        else:
+        first, last = plan.evaluation_cutoff, plan.evaluation_cutoff
+        if function in PER_PERSON:
             first, last = plan.train_from, plan.train_until
         return self.cohort(plan, catalogue, first_cutoff=first, last_cutoff=last)

@@ -30,7 +30,7 @@ from protocol.errors import (
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.log.note import SignedCheckpoint
-from protocol.scorecard.descent import next_inputs
+from protocol.scorecard.inputs import next_inputs
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
 from protocol.signing.quorum import verify_signed_by_role
@@ -152,7 +152,7 @@ class PlanRunner:
         if stored is None:
             record = self._record(plan)
             spec, seed = record.plan.releases[len(record.releases)], tags.new_seed()
-            inputs = next_inputs(record.plan, record.catalogue, record.published)
+            inputs = next_inputs(record.run)
             request = ReleaseRequest(
                 roster=record.roster.digest(),
                 plan=plan,

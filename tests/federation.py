@@ -34,7 +34,15 @@ from protocol.clock import FixedClock
 from protocol.documents.arrays import Array
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, WarrantFlag, Withdrawal
-from protocol.documents.catalogue import Bounded, Count, Feature, FeatureCatalogue, Head, Scaled
+from protocol.documents.catalogue import (
+    Bounded,
+    Count,
+    Feature,
+    FeatureCatalogue,
+    Head,
+    ProtectedAttribute,
+    Scaled,
+)
 from protocol.documents.flags import CategoryRule, FlagHeader, FlagPolicy, SealedFlag
 from protocol.documents.plan import (
     Burn,
@@ -56,12 +64,12 @@ from protocol.documents.roster import Budget, Party, Roster
 from protocol.history.anchors import GENESIS, chain
 from protocol.history.leaves import LoggedLeaf, leaf_for
 from protocol.history.mirror import History, log_origin
-from protocol.history.public import PlanRecord, expected_thresholds
+from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, PartyId, RandomId, Role, digest_of, random_id
 from protocol.log.note import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
 from protocol.scorecard.columns import Columns, columns_of
-from protocol.scorecard.descent import next_inputs
-from protocol.scorecard.evaluation import bin_edges
+from protocol.scorecard.evaluation import bin_edges, thresholds
+from protocol.scorecard.inputs import next_inputs
 from protocol.sealing.envelope import (
     ReleaseContext,
     ShareContext,
@@ -95,7 +103,9 @@ PRIVACY = Privacy(
     unit="one person in one plan",
     adjacency="add or remove one person's rows",
     spares=0,
-    shares=Shares(second_moment=0.12, gradients=0.68, evaluation=0.20),
+    shares=Shares(
+        second_moment=0.12, gradients=0.68, evaluation=0.20, group_moments=0.0, fairness=0.0, drift=0.0, outcomes=0.0
+    ),
     rows_per_person=2,
     min_boroughs=5,
     colluding=1,
@@ -123,9 +133,14 @@ def catalogue(**changes: Any) -> FeatureCatalogue:
             head("roster_manipulation", "y_roster", ("entries_amended", "overtime_hours", "senior_grade"), prior=0.2),
             head("attendance", "y_attendance", ("entries_amended", "senior_grade"), prior=0.1, eligible="senior_grade"),
         ),
-        "protected": ("sex", "ethnicity_group"),
+        "protected": (attribute("sex", "f", "m"), attribute("ethnicity_group", "a", "b", "c")),
     }
     return FeatureCatalogue(**(fields | changes))
+
+
+def attribute(name: str, *groups: str) -> ProtectedAttribute:
+    """Return a protected attribute of synthetic groups."""
+    return ProtectedAttribute(name=name, title=f"Synthetic {name}", groups=groups)
 
 
 def feature(name: str, transform: Count | Scaled | Bounded, /, **changes: Any) -> Feature:
@@ -146,7 +161,13 @@ def feature(name: str, transform: Count | Scaled | Bounded, /, **changes: Any) -
 def head(category: str, label: str, features: tuple[str, ...], *, prior: float, eligible: str | None = None) -> Head:
     """Return a head with a synthetic title."""
     return Head(
-        category=category, title=f"Synthetic {category}", label=label, features=features, prior=prior, eligible=eligible
+        category=category,
+        title=f"Synthetic {category}",
+        label=label,
+        features=features,
+        prior=prior,
+        eligible=eligible,
+        start={},
     )
 
 
@@ -428,6 +449,9 @@ class Federation:
             "privacy": privacy,
             "descent": descent,
             "histogram": histogram,
+            "second_moment_of": None,
+            "outcomes_of": None,
+            "fairness": None,
             "capacities": tuple(Capacity(category=name, flags=FLAGS_FORCE_CAN_REVIEW) for name in categories),
             "scale": scale,
             "unmasker_key": plan_key(number(plan_number)).public,
@@ -436,15 +460,11 @@ class Federation:
             "valid_from": self.clock.now(),
             "valid_until": self.clock.now() + timedelta(days=90),
         }
+        fields |= changes
         columns = columns_of(TrainingPlan.model_construct(**fields), self.catalogue)
-        releases = planning.schedule(
-            privacy=privacy, descent=descent, histogram=histogram, columns=columns, scale=scale
-        )
-        fields["releases"] = releases
-        fields["statements"] = planning.statements(
-            releases, privacy=privacy, scale=scale, boroughs=len(fields["boroughs"])
-        )
-        return TrainingPlan(**(fields | changes))
+        releases = planning.schedule(privacy=privacy, descent=descent, columns=columns, scale=scale)
+        statements = planning.statements(releases, privacy=privacy, scale=scale, boroughs=len(fields["boroughs"]))
+        return TrainingPlan(**({"releases": releases, "statements": statements} | fields))
 
     def columns(self, plan: TrainingPlan) -> Columns:
         """Return the plan's columns."""
@@ -484,7 +504,7 @@ class Federation:
         record, spec = self.history.public.plan(plan.digest()), self.next_spec(plan)
         index = record.next_index
         seed = digest_of(f"tag seed {plan.plan_id} {index}".encode())
-        inputs = next_inputs(plan, record.catalogue, record.published)
+        inputs = next_inputs(record.run)
         fields: dict[str, Any] = {
             "roster": self.roster.digest(),
             "plan": plan.digest(),
@@ -633,11 +653,13 @@ class Federation:
             "scoring_cutoff": record.plan.evaluation_cutoff,
             "rules": tuple(
                 CategoryRule(category=category, threshold=threshold, cap_per_borough=8)
-                for category, threshold in expected_thresholds(record).items()
+                for category, threshold in thresholds(record.run).items()
             ),
             "min_population": 20,
             "max_reasons": 2,
             "retention_days": 180,
+            "control_rate": 0.0,
+            "waivers": (),
             "valid_from": self.clock.now(),
             "valid_until": self.clock.now() + timedelta(days=60),
         }

@@ -43,9 +43,17 @@ from oversight.witness.witness import Witness, WitnessService
 from protocol.clock import FixedClock
 from protocol.documents.base import Document
 from protocol.documents.cases import Warrant, WarrantFlag
-from protocol.documents.catalogue import Bounded, Feature, FeatureCatalogue, Head, Scaled
+from protocol.documents.catalogue import Bounded, Feature, FeatureCatalogue, Head, ProtectedAttribute, Scaled
 from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag
-from protocol.documents.plan import Descent, Histogram, Shares, TrainingPlan
+from protocol.documents.plan import (
+    Descent,
+    Fairness,
+    FairnessGate,
+    Histogram,
+    Mitigation,
+    Shares,
+    TrainingPlan,
+)
 from protocol.documents.roster import Budget, Party, Roster
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, Role, random_id
@@ -89,7 +97,15 @@ CATALOGUE = FeatureCatalogue(
     version=1,
     features=(feature("alpha"), feature("beta"), feature("gamma"), feature("senior", bounded=True), feature("unused")),
     heads=(
-        Head(category="first", title="First", label="y_first", features=("alpha", "beta"), prior=0.1, eligible=None),
+        Head(
+            category="first",
+            title="First",
+            label="y_first",
+            features=("alpha", "beta"),
+            prior=0.1,
+            eligible=None,
+            start={},
+        ),
         Head(
             category="second",
             title="Second",
@@ -97,9 +113,13 @@ CATALOGUE = FeatureCatalogue(
             features=("gamma", "senior"),
             prior=0.1,
             eligible="senior",
+            start={},
         ),
     ),
-    protected=(),
+    protected=(
+        ProtectedAttribute(name="sex", title="Sex", groups=("f", "m")),
+        ProtectedAttribute(name="origin", title="Origin", groups=("a", "b", "c")),
+    ),
 )
 
 CHOICES = PlanChoices(
@@ -107,11 +127,14 @@ CHOICES = PlanChoices(
     epsilon=6.0,
     delta=1e-6,
     spares=0,
-    shares=Shares(second_moment=0.2, gradients=0.5, evaluation=0.3),
+    shares=Shares(
+        second_moment=0.2, gradients=0.5, evaluation=0.3, group_moments=0.0, fairness=0.0, drift=0.0, outcomes=0.0
+    ),
     min_boroughs_share=0.75,
     colluding=1,
     descent=Descent(steps=2, learning_rate=4.0, momentum=0.5, row_norm=4.0, ridge_factor=0.5, clip_factor=0.8),
     histogram=Histogram(bins=8, low=-2.0, high=4.0),
+    fairness=None,
     capacity_share={"any": 0.1},
     cap_factor=2.0,
     scale_bits=30,
@@ -121,7 +144,30 @@ CHOICES = PlanChoices(
     min_population=20,
     max_reasons=2,
     retention_days=60,
+    control_rate=0.0,
 )
+
+EVERYTHING = CHOICES.model_copy(
+    update={
+        "shares": Shares(
+            second_moment=0.1,
+            gradients=0.4,
+            group_moments=0.1,
+            evaluation=0.2,
+            fairness=0.1,
+            drift=0.1,
+            outcomes=0.0,
+        ),
+        "fairness": Fairness(
+            attributes=("sex", "origin"),
+            bins=4,
+            min_cell=5.0,
+            mitigations=(Mitigation(attribute="origin", strength=1.0),),
+            gates=(FairnessGate(attribute="sex", minimum=0.8, when_hidden="refuse"),),
+        ),
+    }
+)
+"""A plan with every kind of release but outcomes."""
 
 
 def table(borough: PartyId, people: int) -> PersonnelTable:
@@ -138,7 +184,10 @@ def table(borough: PartyId, people: int) -> PersonnelTable:
         silo=None,
         features={name: values[name] for name in ("alpha", "beta", "gamma", "senior", "unused")},
         labels={"y_first": first, "y_second": second},
-        protected={},
+        protected={
+            "sex": np.array(["f", "m"], dtype=object)[rng.integers(2, size=rows)],
+            "origin": np.array(["a", "b", "c", ""], dtype=object)[rng.integers(4, size=rows)],
+        },
     )
 
 

@@ -39,10 +39,9 @@ def candidates(
 
     Below ``min_population`` eligible staff, bands and reasons are withheld: among few people they would single out.
     """
-    model, plan = record.model(), record.plan
-    evaluation = record.published[-1]
-    priors = [catalogue.head(category).prior for category in plan.categories]
-    covariances = weight_covariance(plan, columns, record.published, priors)
+    model, plan, run = record.model(), record.plan, record.run
+    evaluation = run.only("evaluation")
+    covariances = weight_covariance(run)
     features = {name: cohort.rows[:, place] for place, name in enumerate(columns.names)}
     for rule in policy.rules:
         place = plan.categories.index(rule.category)

@@ -1,7 +1,7 @@
 """What the columns of a personnel file mean: the operator's layout and the signed catalogue, from one TOML file.
 
 Rules this module keeps: every key is known or the file is refused; absent ``silo``, ``missing`` and ``eligible``
-mean None, because TOML cannot write it; a column has exactly one meaning.
+mean None, because TOML cannot write it, and absent ``start`` that a head starts at 0; a column has exactly one meaning.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class TableLayout(Value):
         Raises: ConfigurationError naming a column that the layout and the catalogue both claim.
         """
         claimed = {feature.name for feature in catalogue.features}
-        claimed |= {head.label for head in catalogue.heads} | set(catalogue.protected)
+        claimed |= {head.label for head in catalogue.heads} | set(catalogue.protected_names())
         if twice := sorted(claimed & set(self.named_columns())):
             raise ConfigurationError(f"column {twice[0]}: named in the table layout and in the catalogue; keep one")
 
@@ -91,8 +91,8 @@ def _layout_fields(table: dict[str, Any]) -> dict[str, Any]:
 
 def _catalogue_fields(catalogue: dict[str, Any]) -> dict[str, Any]:
     filled = dict(catalogue)
-    for part, absent_is_none in (("features", "missing"), ("heads", "eligible")):
+    for part, absent in (("features", {"missing": None}), ("heads", {"eligible": None, "start": {}})):
         entries = filled.get(part)
         if isinstance(entries, list):
-            filled[part] = [{absent_is_none: None, **entry} if isinstance(entry, dict) else entry for entry in entries]
+            filled[part] = [{**absent, **entry} if isinstance(entry, dict) else entry for entry in entries]
     return filled

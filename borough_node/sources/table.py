@@ -84,7 +84,7 @@ def read_table(path: Path, *, layout: TableLayout, catalogue: FeatureCatalogue, 
     numbers = [*(feature.name for feature in catalogue.features), *labels]
     with opened(path) as file:
         silo = _silo_column(layout, file.types, with_silo=with_silo)
-        texts = [layout.person, *([silo] if silo else []), *catalogue.protected]
+        texts = [layout.person, *([silo] if silo else []), *catalogue.protected_names()]
         _check_columns([*texts, layout.cutoff, *numbers], file.types, layout)
         _check_types(file.types, texts=texts, cutoff=layout.cutoff, numbers=numbers)
         _stage(file, texts=texts, cutoff=layout.cutoff, numbers=numbers)
@@ -100,7 +100,7 @@ def read_table(path: Path, *, layout: TableLayout, catalogue: FeatureCatalogue, 
         silo=np.asarray(columns[silo], dtype=object) if silo and with_silo else None,
         features={f.name: _checked_feature(f, columns[f.name], f.name in eligible) for f in catalogue.features},
         labels={name: _checked_label(name, columns[name]) for name in labels},
-        protected={name: np.asarray(columns[name], dtype=object) for name in catalogue.protected},
+        protected={name: np.asarray(columns[name], dtype=object) for name in catalogue.protected_names()},
     )
 
 

@@ -14,11 +14,12 @@ from pydantic import Field, ValidationError
 from protocol.aggregation import planning
 from protocol.documents.base import Value, describe
 from protocol.documents.catalogue import FeatureCatalogue
-from protocol.documents.flags import CategoryRule, FlagPolicy
+from protocol.documents.flags import CategoryRule, FlagPolicy, Waiver
 from protocol.documents.plan import (
     Capacity,
     Descent,
     Establishment,
+    Fairness,
     Histogram,
     Privacy,
     Shares,
@@ -26,11 +27,13 @@ from protocol.documents.plan import (
 )
 from protocol.documents.roster import Roster
 from protocol.errors import ConfigurationError
-from protocol.history.public import PlanRecord, expected_thresholds
-from protocol.ids import HexKey, Name, PartyId, RandomId, random_id
+from protocol.history.public import PlanRecord
+from protocol.ids import Digest, HexKey, Name, PartyId, RandomId, random_id
 from protocol.scorecard.columns import columns_of
+from protocol.scorecard.evaluation import thresholds
 
-EVERY_CATEGORY = "any"
+ANY = "any"
+"""Stands for every category without a capacity of its own, and for every protected attribute of the catalogue."""
 
 
 class PlanChoices(Value):
@@ -47,6 +50,7 @@ class PlanChoices(Value):
     """Burnt releases that may be repeated; each is budgeted as one more of the costliest release."""
     descent: Descent
     histogram: Histogram
+    fairness: Fairness | None
     capacity_share: dict[Name, float]
     """Flags the force can review, as a share of its people, by category; ``any`` for categories not named."""
     cap_factor: float = Field(ge=1)
@@ -58,12 +62,14 @@ class PlanChoices(Value):
     min_population: int = Field(ge=20)
     max_reasons: int = Field(ge=0, le=8)
     retention_days: int = Field(ge=1)
+    control_rate: float = Field(ge=0, lt=1)
+    """Share of people without a flag whom a borough draws at random and reviews blind."""
 
     @classmethod
     def load(cls, path: Path) -> PlanChoices:
         """Return the choices of a TOML file. Raises: ConfigurationError naming the file and the field."""
         try:
-            return cls.model_validate_json(json.dumps(tomllib.loads(path.read_text())))
+            return cls.model_validate_json(json.dumps({"fairness": None, **tomllib.loads(path.read_text())}))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"{path}: {error}") from None
         except ValidationError as error:
@@ -71,9 +77,9 @@ class PlanChoices(Value):
 
     def capacity(self, category: Name, people: int) -> int:
         """Return how many flags of a category the whole force can review."""
-        share = self.capacity_share.get(category, self.capacity_share.get(EVERY_CATEGORY))
+        share = self.capacity_share.get(category, self.capacity_share.get(ANY))
         if share is None:
-            raise ConfigurationError(f"field capacity_share: neither {category} nor {EVERY_CATEGORY} is given")
+            raise ConfigurationError(f"field capacity_share: neither {category} nor {ANY} is given")
         return max(1, round(share * people))
 
 
@@ -89,11 +95,15 @@ def draft_plan(
     evaluation_cutoff: int,
     unmasker_key: HexKey,
     now: datetime,
+    second_moment_of: Digest | None = None,
+    outcomes_of: Digest | None = None,
 ) -> TrainingPlan:
     """Return a plan with calibrated noise and the statements that follow from it.
 
     Args:
         establishment: Published number of people by borough.
+        second_moment_of: An earlier plan's release that is used again; the choices then give it no share.
+        outcomes_of: The policy whose outcomes are counted; the choices then give outcomes a share.
     Raises: ConfigurationError, PlanInvalid naming the field.
     """
     privacy = Privacy(
@@ -121,6 +131,9 @@ def draft_plan(
         "privacy": privacy,
         "descent": choices.descent,
         "histogram": choices.histogram,
+        "fairness": _fairness(choices.fairness, catalogue),
+        "second_moment_of": second_moment_of,
+        "outcomes_of": outcomes_of,
         "capacities": tuple(
             Capacity(category=head.category, flags=choices.capacity(head.category, people)) for head in catalogue.heads
         ),
@@ -135,7 +148,6 @@ def draft_plan(
     releases = planning.schedule(
         privacy=privacy,
         descent=choices.descent,
-        histogram=choices.histogram,
         columns=columns,
         scale=2**choices.scale_bits,
     )
@@ -150,7 +162,26 @@ def draft_plan(
     return plan
 
 
-def draft_policy(choices: PlanChoices, *, record: PlanRecord, roster: Roster, now: datetime) -> FlagPolicy:
+def _fairness(chosen: Fairness | None, catalogue: FeatureCatalogue) -> Fairness | None:
+    """Return what is measured by group, where ``any`` stands for every protected attribute of the catalogue."""
+    if chosen is None:
+        return None
+    every = catalogue.protected_names()
+    if not every:
+        raise ConfigurationError("section fairness: the catalogue has no protected attribute; leave the section out")
+    gates = tuple(
+        gate.model_copy(update={"attribute": name})
+        for gate in chosen.gates
+        for name in (every if gate.attribute == ANY else (gate.attribute,))
+    )
+    return Fairness(
+        **dict(chosen) | {"attributes": every if chosen.attributes == (ANY,) else chosen.attributes, "gates": gates}
+    )
+
+
+def draft_policy(
+    choices: PlanChoices, *, record: PlanRecord, roster: Roster, now: datetime, waivers: tuple[Waiver, ...] = ()
+) -> FlagPolicy:
     """Return a policy for a finished plan: its model, and the thresholds that its evaluation release implies."""
     capacities = {capacity.category: capacity.flags for capacity in record.plan.capacities}
     boroughs = len(record.plan.boroughs)
@@ -166,11 +197,13 @@ def draft_policy(choices: PlanChoices, *, record: PlanRecord, roster: Roster, no
                 threshold=threshold,
                 cap_per_borough=math.ceil(choices.cap_factor * capacities[category] / boroughs),
             )
-            for category, threshold in expected_thresholds(record).items()
+            for category, threshold in thresholds(record.run).items()
         ),
         min_population=choices.min_population,
         max_reasons=choices.max_reasons,
         retention_days=choices.retention_days,
+        control_rate=choices.control_rate,
+        waivers=waivers,
         valid_from=now,
         valid_until=now + timedelta(days=choices.validity_days),
     )

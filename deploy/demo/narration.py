@@ -14,7 +14,11 @@ from protocol.documents.plan import TrainingPlan
 RELEASE_NAMES = {
     "second_moment": "how features vary",
     "gradient": "where the model moves",
+    "group_moments": "how groups differ",
     "evaluation": "how well it separates",
+    "fairness": "whom it singles out",
+    "drift": "how features are spread",
+    "outcomes": "what reviews found",
 }
 
 

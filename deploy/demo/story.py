@@ -152,7 +152,7 @@ class Story:
             "The custodians recompute the model from the published sums before they sign a flag policy: "
             "weights made to single somebody out would not match.",
         )
-        for head in evaluate(record.plan, record.published[-1]):
+        for head in evaluate(record.run):
             area = area_under_curve(head)
             shown = "hidden by the noise" if area.value is None else f"{area.value:.2f}"
             narrator.say(
@@ -296,7 +296,7 @@ class Story:
         categories: dict[str, Any],
     ) -> dict[str, Any]:
         plan = record.plan
-        for head in evaluate(plan, record.published[-1]):
+        for head in evaluate(record.run):
             categories[head.category]["private_auc"] = dataclasses.asdict(area_under_curve(head))
         counts = Counter(header.category for header in headers)
         return {

@@ -87,7 +87,7 @@ class Canaries:
         plan = record.plan
         everybody = Records(lambda _: self._rows(np.ones(self.count, dtype=np.bool_)))
         columns, cohort = everybody.cohort_for(spec.function, plan, record.catalogue)
-        rows = np.concatenate(list(FUNCTIONS[spec.function](plan, columns, {}, cohort.rows, cohort.labels)))
+        rows = np.concatenate(list(FUNCTIONS[spec.function](plan, columns, {}, cohort)))
         people = rows_per_person(spec, plan.privacy)
         return np.array(
             [

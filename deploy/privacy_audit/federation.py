@@ -132,7 +132,7 @@ def _approve(
 
 def stated_mu(record: PlanRecord) -> tuple[float, float]:
     """Return what is stated of the second moment: mu against who sees the sum, and with the colluding boroughs."""
-    published, plan = record.published[0], record.plan
+    published, plan = record.run.releases[0], record.plan
     (event,) = events((published.spec,), privacy=plan.privacy, scale=plan.scale)
     return event.sensitivity / plan.scale / published.sigma, event.mu
 
@@ -145,11 +145,11 @@ def finding(records: Sequence[PlanRecord], canaries: Canaries, *, confidence: fl
     Raises: ConfigurationError if there are too few canaries or ``confidence`` is out of range.
     """
     first = records[0]
-    contributions = canaries.contributions(first, first.published[0].spec) / first.plan.scale
-    sums = np.array([record.published[0].values for record in records])
+    contributions = canaries.contributions(first, first.run.releases[0].spec) / first.plan.scale
+    sums = np.array([record.run.releases[0].values for record in records])
     return examine(
         attack(sums, contributions, canaries.included),
-        sigma=first.published[0].sigma,
+        sigma=first.run.releases[0].sigma,
         mu_stated=stated_mu(first)[0],
         confidence=confidence,
     )

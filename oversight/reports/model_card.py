@@ -28,7 +28,7 @@ def model_card(record: PlanRecord) -> dict[str, Any]:
     """
     plan, model = record.plan, record.model()
     heads = []
-    for head in evaluate(plan, record.published[-1]):
+    for head in evaluate(record.run):
         card, described = model.scorecard(head.category), record.catalogue.head(head.category)
         heads.append(
             {

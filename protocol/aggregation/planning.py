@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from protocol.aggregation import accounting
 from protocol.aggregation.encoding import check_capacity
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import (
     Descent,
-    Histogram,
     Privacy,
     PrivacyStatement,
     ReleaseFunction,
     ReleaseSpec,
+    Shares,
     TrainingPlan,
 )
 from protocol.errors import PlanInvalid
@@ -24,50 +24,67 @@ DELTA_RESERVE = 1e-3
 """Share of delta kept for the sampler and for sums of discrete Gaussians; both must fit in it."""
 TOLERANCE = 1e-9
 
-Step = tuple[ReleaseFunction, int, float, float, int]
-"""(function, length, l2, share of mu**2, most rows of a person)."""
+PER_PERSON: frozenset[ReleaseFunction] = frozenset({"second_moment", "gradient", "group_moments"})
+"""Releases that read the training rows, of which a person may have several; the others read one row a person."""
 
 
-def schedule(
-    *,
-    privacy: Privacy,
-    descent: Descent,
-    histogram: Histogram,
-    columns: Columns,
-    scale: int,
-) -> tuple[ReleaseSpec, ...]:
-    """Return the releases of a plan: the second moment, the gradients, the evaluation, with calibrated noise.
+@dataclass(frozen=True, slots=True)
+class _Step:
+    function: ReleaseFunction
+    share: float
+    """Of the plan's mu**2."""
+
+
+def _steps(shares: Shares, descent: Descent) -> list[_Step]:
+    """Return the releases of a plan, in order."""
+    steps = [_Step("second_moment", shares.second_moment)]
+    steps += [_Step("gradient", shares.gradients / descent.steps)] * descent.steps
+    steps += [
+        _Step("group_moments", shares.group_moments),
+        _Step("evaluation", shares.evaluation),
+        _Step("fairness", shares.fairness),
+        _Step("drift", shares.drift),
+        _Step("outcomes", shares.outcomes),
+    ]
+    return [step for step in steps if step.share > 0]
+
+
+def schedule(*, privacy: Privacy, descent: Descent, columns: Columns, scale: int) -> tuple[ReleaseSpec, ...]:
+    """Return the releases of a plan with calibrated noise: those that have a share, in the order of ``Shares``.
 
     The Gaussians compose exactly: ``mu**2 = sum (sensitivity / sigma)**2`` (Dong, Roth, Su 2022), so each release gets
     its share of the plan's mu**2, and each spare as much as the costliest release, which it may have to repeat.
     Sensitivity includes the rounding of every row.
     """
-    heads = len(columns.heads)
     mu = accounting.mu_of(epsilon=privacy.epsilon, delta=privacy.delta * (1 - DELTA_RESERVE))
-    shares = privacy.shares
-    moment: Step = ("second_moment", columns.second_moment_length, 1.0, shares.second_moment, privacy.rows_per_person)
-    share, joint = shares.gradients / descent.steps, math.sqrt(heads)
-    gradient: Step = ("gradient", columns.gradient_length, joint, share, privacy.rows_per_person)
-    evaluation: Step = ("evaluation", 2 * heads * histogram.bins, joint, shares.evaluation, 1)
-    steps = [moment, *[gradient] * descent.steps, evaluation]
-    budgeted_shares = 1 + privacy.spares * max(step[3] for step in steps)
+    steps = _steps(privacy.shares, descent)
+    budgeted_shares = 1 + privacy.spares * max(step.share for step in steps)
     return tuple(
         ReleaseSpec(
             index=index,
-            function=function,
-            length=length,
-            l2=l2,
-            sigma=accounting.sensitivity_ring_units(l2=l2, scale=scale, rows_per_person=rows, length=length)
+            function=step.function,
+            length=math.prod(columns.shape(step.function)),
+            l2=columns.norm(step.function),
+            sigma=accounting.sensitivity_ring_units(
+                l2=columns.norm(step.function),
+                scale=scale,
+                rows_per_person=_rows(step.function, privacy),
+                length=math.prod(columns.shape(step.function)),
+            )
             / scale
-            / (mu * math.sqrt(share / budgeted_shares)),
+            / (mu * math.sqrt(step.share / budgeted_shares)),
         )
-        for index, (function, length, l2, share, rows) in enumerate(steps)
+        for index, step in enumerate(steps)
     )
 
 
 def rows_per_person(spec: ReleaseSpec, privacy: Privacy) -> int:
-    """Return the most rows a person has in one release; the evaluation reads one cutoff."""
-    return 1 if spec.function == "evaluation" else privacy.rows_per_person
+    """Return the most rows a person has in one release."""
+    return _rows(spec.function, privacy)
+
+
+def _rows(function: ReleaseFunction, privacy: Privacy) -> int:
+    return privacy.rows_per_person if function in PER_PERSON else 1
 
 
 def events(releases: tuple[ReleaseSpec, ...], *, privacy: Privacy, scale: int) -> tuple[accounting.ReleaseEvent, ...]:
@@ -141,9 +158,8 @@ def check_plan(plan: TrainingPlan, catalogue: FeatureCatalogue) -> None:
         raise PlanInvalid("field capacities: every category, and no other, needs one")
     if plan.valid_from >= plan.valid_until:
         raise PlanInvalid("field valid_until: must be after valid_from")
-    expected = schedule(
-        privacy=privacy, descent=plan.descent, histogram=plan.histogram, columns=columns, scale=plan.scale
-    )
+    _check_parts(plan)
+    expected = schedule(privacy=privacy, descent=plan.descent, columns=columns, scale=plan.scale)
     for ours, theirs in zip(expected, plan.releases, strict=False):
         same = (ours.index, ours.function, ours.length) == (theirs.index, theirs.function, theirs.length)
         if not same or not math.isclose(ours.l2, theirs.l2, rel_tol=TOLERANCE):
@@ -162,6 +178,21 @@ def check_plan(plan: TrainingPlan, catalogue: FeatureCatalogue) -> None:
     ):
         raise PlanInvalid("field statements: not what the releases imply")
     _check_numerics(plan)
+
+
+def _check_parts(plan: TrainingPlan) -> None:
+    """Return if every part of the plan has a share of the budget, and no share is without its part."""
+    shares, fairness = plan.privacy.shares, plan.fairness
+    for field, share, wanted in (
+        ("second_moment", shares.second_moment, plan.second_moment_of is None),
+        ("group_moments", shares.group_moments, fairness is not None and bool(fairness.mitigations)),
+        ("fairness", shares.fairness, fairness is not None),
+        ("outcomes", shares.outcomes, plan.outcomes_of is not None),
+    ):
+        if (share > 0) != wanted:
+            raise PlanInvalid(
+                f"field privacy.shares.{field}: {'a share is needed' if wanted else 'nothing of the plan needs it'}"
+            )
 
 
 def _check_numerics(plan: TrainingPlan) -> None:

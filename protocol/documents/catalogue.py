@@ -79,6 +79,23 @@ class Head(Value):
     """Public starting probability of the intercept; never counted from records."""
     eligible: Name | None
     """One of the head's features, 0 or 1: only people with 1 can be flagged in this category; None: everybody can."""
+    start: dict[Name, float]
+    """Public weights that training starts from, a rule that experts wrote; a feature without one starts at 0."""
+
+
+class ProtectedAttribute(Value):
+    """A column that never is a feature, and the groups that fairness releases may tell apart."""
+
+    name: Name
+    title: Text
+    groups: Annotated[tuple[Text, ...], Field(min_length=2, max_length=20)]
+    """Values of the column. Somebody with another value, or none, is in no group."""
+
+    @model_validator(mode="after")
+    def _groups_differ(self) -> Self:
+        if len(set(self.groups)) != len(self.groups):
+            raise ValueError(f"protected attribute {self.name} names a group twice")
+        return self
 
 
 class FeatureCatalogue(Document):
@@ -90,7 +107,7 @@ class FeatureCatalogue(Document):
     version: int = Field(ge=1)
     features: Annotated[tuple[Feature, ...], Field(min_length=1)]
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
-    protected: tuple[Name, ...]
+    protected: tuple[ProtectedAttribute, ...]
     """Columns that may never be a feature, a label or an eligibility rule."""
 
     @model_validator(mode="after")
@@ -111,7 +128,14 @@ class FeatureCatalogue(Document):
                 raise ValueError(f"head {head.category} uses unknown feature {unknown[0]}")
             if head.label in known:
                 raise ValueError(f"head {head.category} has a feature as its label")
-        if forbidden := sorted((known | {head.label for head in self.heads}) & set(self.protected)):
+            if strangers := sorted(set(head.start) - set(head.features)):
+                raise ValueError(f"head {head.category} starts from {strangers[0]}, which is not one of its features")
+            for name, weight in head.start.items():
+                if weight * self.feature(name).direction < 0:
+                    raise ValueError(f"head {head.category} starts {name} against its direction")
+        if len(set(self.protected_names())) != len(self.protected):
+            raise ValueError("a protected attribute stands twice")
+        if forbidden := sorted((known | {head.label for head in self.heads}) & set(self.protected_names())):
             raise ValueError(f"{forbidden[0]} is protected and cannot be a feature or a label")
         return self
 
@@ -122,6 +146,14 @@ class FeatureCatalogue(Document):
     def head(self, category: str) -> Head:
         """Return the head of this category, which exists."""
         return next(head for head in self.heads if head.category == category)
+
+    def protected_names(self) -> tuple[Name, ...]:
+        """Return the protected columns, in catalogue order."""
+        return tuple(attribute.name for attribute in self.protected)
+
+    def attribute(self, name: str) -> ProtectedAttribute:
+        """Return the protected attribute of this name, which exists."""
+        return next(attribute for attribute in self.protected if attribute.name == name)
 
     @classmethod
     def from_fields(cls, fields: dict[str, object]) -> FeatureCatalogue:

@@ -20,6 +20,14 @@ class CategoryRule(Value):
     cap_per_borough: int = Field(ge=0)
 
 
+class Waiver(Value):
+    """Why flags of a category may be raised although the plan's fairness gate was missed, or could not be judged."""
+
+    category: Name
+    attribute: Name
+    reason: Annotated[str, Field(min_length=20, max_length=2000)]
+
+
 class FlagPolicy(Document):
     """The quorum's leave to raise flags with one model. Names the model by digest."""
 
@@ -35,6 +43,10 @@ class FlagPolicy(Document):
     """Below this many eligible staff in a borough, reason codes and bands are withheld."""
     max_reasons: int = Field(ge=0, le=8)
     retention_days: int = Field(ge=1)
+    control_rate: float = Field(ge=0, lt=1)
+    """Share of the eligible people without a flag whom a borough draws at random and reviews blind; see
+    docs/spec/training.md, outcomes."""
+    waivers: tuple[Waiver, ...]
     valid_from: Instant
     valid_until: Instant
 
@@ -42,6 +54,8 @@ class FlagPolicy(Document):
     def _rules_and_times_are_sane(self) -> Self:
         if len({rule.category for rule in self.rules}) != len(self.rules):
             raise ValueError("a category has one rule")
+        if len({(waiver.category, waiver.attribute) for waiver in self.waivers}) != len(self.waivers):
+            raise ValueError("a category and attribute have one waiver")
         if self.valid_from >= self.valid_until:
             raise ValueError("valid_until must be after valid_from")
         return self

@@ -6,6 +6,7 @@ computes them and everybody recomputes them before acting.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,8 +15,9 @@ from protocol.documents.arrays import Array
 from protocol.documents.base import Document, Instant, Value
 from protocol.ids import Digest, HexKey, Name, PartyId, RandomId
 
-ReleaseFunction = Literal["second_moment", "gradient", "evaluation"]
+ReleaseFunction = Literal["second_moment", "gradient", "group_moments", "evaluation", "fairness", "drift", "outcomes"]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Establishment(Value):
@@ -26,15 +28,24 @@ class Establishment(Value):
 
 
 class Shares(Value):
-    """How the mu**2 of the plan's releases is divided; spares come on top, see ``Privacy.spares``."""
+    """How the mu**2 of the plan's releases is divided; spares come on top, see ``Privacy.spares``.
 
-    second_moment: Positive
+    A share of 0 means that the plan has no such release.
+    """
+
+    second_moment: NotNegative
+    """0 if an earlier plan's second moment is used again."""
     gradients: Positive
+    group_moments: NotNegative
+    """What the mitigation of group differences needs."""
     evaluation: Positive
+    fairness: NotNegative
+    drift: NotNegative
+    outcomes: NotNegative
 
     @model_validator(mode="after")
     def _sum_is_one(self) -> Self:
-        if abs(self.second_moment + self.gradients + self.evaluation - 1) > 1e-9:
+        if abs(math.fsum(value for _, value in self) - 1) > 1e-9:
             raise ValueError("the shares must sum to 1")
         return self
 
@@ -90,6 +101,50 @@ class Histogram(Value):
         return self
 
 
+class Mitigation(Value):
+    """How far the final weights are moved so that the groups of an attribute have the same mean score.
+
+    The attribute itself is never read when people are scored; see docs/spec/training.md.
+    """
+
+    attribute: Name
+    strength: float = Field(gt=0, le=1)
+
+
+class FairnessGate(Value):
+    """The lowest group's share of flagged people must be at least so many times the highest group's.
+
+    A policy that misses it needs a waiver with a reason, which the quorum signs with the policy.
+    """
+
+    attribute: Name
+    minimum: float = Field(gt=0, le=1)
+    when_hidden: Literal["allow", "refuse"]
+    """What follows if noise hides the ratio: nothing, or the same as a miss."""
+
+
+class Fairness(Value):
+    """What the plan measures by protected group, and what it does about it."""
+
+    attributes: Annotated[tuple[Name, ...], Field(min_length=1)]
+    bins: int = Field(ge=2, le=20)
+    """Score bins per group and label; the last one is the flagged."""
+    min_cell: NotNegative
+    """Figures that rest on a noised count of fewer people are suppressed."""
+    mitigations: tuple[Mitigation, ...]
+    gates: tuple[FairnessGate, ...]
+
+    @model_validator(mode="after")
+    def _attributes_are_measured(self) -> Self:
+        mitigated, gated = [one.attribute for one in self.mitigations], [one.attribute for one in self.gates]
+        for names in (list(self.attributes), mitigated, gated):
+            if len(set(names)) != len(names):
+                raise ValueError("an attribute stands twice")
+        if strangers := sorted((set(mitigated) | set(gated)) - set(self.attributes)):
+            raise ValueError(f"{strangers[0]} has a mitigation or gate and is not measured")
+        return self
+
+
 class ReleaseSpec(Value):
     """One release that the plan allows, and what it costs."""
 
@@ -126,8 +181,13 @@ class TrainingPlan(Document):
     evaluation_cutoff: int
     privacy: Privacy
     statements: tuple[PrivacyStatement, ...]
+    second_moment_of: Digest | None
+    """An earlier plan's release of the second moment, used again; None: the plan releases its own."""
+    outcomes_of: Digest | None
+    """The policy whose reviewed flags and control sample the plan counts; None: it counts none."""
     descent: Descent
     histogram: Histogram
+    fairness: Fairness | None
     capacities: tuple[Capacity, ...]
     scale: int = Field(ge=2**10, le=2**40)
     releases: Annotated[tuple[ReleaseSpec, ...], Field(min_length=1)]

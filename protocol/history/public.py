@@ -47,40 +47,48 @@ from protocol.errors import (
 from protocol.history.anchors import LedgerAnchors
 from protocol.history.leaves import commitment
 from protocol.ids import Digest
-from protocol.scorecard.descent import Published, check_inputs, published
-from protocol.scorecard.evaluation import evaluate, threshold_for
+from protocol.scorecard.columns import columns_of
+from protocol.scorecard.evaluation import thresholds
+from protocol.scorecard.inputs import THRESHOLD_TOLERANCE, check_inputs
 from protocol.scorecard.model import Model, model_of
+from protocol.scorecard.run import Published, Run, published
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import custodian_quorum, verify_signed_by_role
 
 BUDGET_WINDOW = timedelta(days=365)
-THRESHOLD_TOLERANCE = 1e-4
-"""In score units: the fit behind a threshold ends in its last digits differently on different machines."""
 
 
 @dataclass(slots=True)
 class PlanRecord:
     """An approved plan and what the log shows of its run."""
 
-    plan: TrainingPlan
-    catalogue: FeatureCatalogue
+    run: Run
     roster: Roster
     day: date
     receipts: dict[int, tuple[Receipt, tuple[Statement, ...]]] = field(default_factory=dict)
     releases: list[Release] = field(default_factory=list)
-    published: list[Published] = field(default_factory=list)
     burnt: list[int] = field(default_factory=list)
     closed: bool = False
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """The plan itself."""
+        return self.run.plan
+
+    @property
+    def catalogue(self) -> FeatureCatalogue:
+        """The catalogue that the plan names."""
+        return self.run.catalogue
+
+    @property
+    def complete(self) -> bool:
+        """Whether every release of the plan is published."""
+        return self.run.complete
 
     @property
     def next_index(self) -> int:
         """The index that may be asked for next."""
         return len(self.releases) + len(self.burnt)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every release of the plan is published."""
-        return len(self.releases) == len(self.plan.releases)
 
     @property
     def has_spare(self) -> bool:
@@ -101,19 +109,12 @@ class PlanRecord:
         spec = check_request(
             request, plan=self.plan, roster=self.roster, index=self.next_index, step=len(self.releases)
         )
-        check_inputs(request, plan=self.plan, catalogue=self.catalogue, releases=self.published)
+        check_inputs(request, self.run)
         return spec
 
     def model(self) -> Model:
         """Return the model that follows from the published sums. Raises: StateError while some are missing."""
-        return model_of(self.plan, self.catalogue, self.published)
-
-
-def expected_thresholds(record: PlanRecord) -> dict[str, float]:
-    """Return the threshold of each category that the evaluation release and the plan's capacities imply."""
-    capacities = {capacity.category: capacity.flags for capacity in record.plan.capacities}
-    heads = evaluate(record.plan, record.published[-1])
-    return {head.category: threshold_for(head, capacity=capacities[head.category]) for head in heads}
+        return model_of(self.run)
 
 
 class PublicRecord:
@@ -203,8 +204,8 @@ class PublicRecord:
         catalogue, _ = verify_signed_by_role(envelope, FeatureCatalogue, self.roster, "coordinator")
         self.catalogues[catalogue.digest()] = catalogue
 
-    def check_new_plan(self, plan: TrainingPlan, day: date) -> FeatureCatalogue:
-        """Return the catalogue of a plan that the rules allow; its quorum is not looked at.
+    def check_new_plan(self, plan: TrainingPlan, day: date) -> Run:
+        """Return the run of a plan that the rules allow; its quorum is not looked at.
 
         Raises: PlanInvalid, DigestMismatch, PlanNotApproved, Expired, BudgetExceeded.
         """
@@ -227,15 +228,32 @@ class PublicRecord:
                 raise BudgetExceeded(
                     f"purpose {plan.purpose}: rho {cost:.4g} on top of {spent:.4g} exceeds {budget:.4g}"
                 )
-        return catalogue
+        if plan.outcomes_of is not None and plan.outcomes_of not in self.policies:
+            raise PlanNotApproved("field outcomes_of: the log shows no policy of this digest")
+        return Run.begin(plan, catalogue, reused=self._reused(plan, catalogue))
+
+    def _reused(self, plan: TrainingPlan, catalogue: FeatureCatalogue) -> Published | None:
+        """Return the earlier second moment that a plan names, which must have the plan's own columns."""
+        if plan.second_moment_of is None:
+            return None
+        for record in self.plans.values():
+            for release, numbers in zip(record.releases, record.run.releases, strict=True):
+                if release.digest() == plan.second_moment_of:
+                    same = record.plan.catalogue == plan.catalogue
+                    if not same or record.run.columns.names != columns_of(plan, catalogue).names:
+                        raise PlanInvalid("field second_moment_of: that release has other columns than this plan")
+                    if numbers.spec.function != "second_moment":
+                        raise PlanInvalid(f"field second_moment_of: that release is of {numbers.spec.function}")
+                    return numbers
+        raise PlanInvalid("field second_moment_of: the log shows no release of this digest")
 
     def _apply_plan(self, envelope: Envelope, day: date) -> None:
         plan = envelope.document(TrainingPlan)
         if plan.digest() in self.plans:
             raise AlreadyAnswered("the plan is already in the log")
-        catalogue = self.check_new_plan(plan, day)
+        run = self.check_new_plan(plan, day)
         _require_quorum(envelope, self.roster)
-        self.plans[plan.digest()] = PlanRecord(plan, catalogue, self.roster, day)
+        self.plans[plan.digest()] = PlanRecord(run, self.roster, day)
 
     def _apply_receipt(self, envelope: Envelope, day: date) -> None:
         receipt, _ = verify_signed_by_role(envelope, Receipt, self.roster, "unmasker")
@@ -288,7 +306,7 @@ class PublicRecord:
             raise ShapeMismatch(f"index {index} has {sums.shape} sums instead of {spec.length}")
         check_range(sums, bound=plan_range(record.plan, spec))
         record.releases.append(release)
-        record.published.append(published(release, spec, record.plan))
+        record.run = record.run.then(published(release, spec, record.plan))
 
     def _apply_closure(self, envelope: Envelope, day: date) -> None:
         closure, _ = verify_signed_by_role(envelope, Closure, self.roster, "unmasker")
@@ -311,7 +329,7 @@ class PublicRecord:
             raise DigestMismatch("field roster: the policy was drafted under another roster version")
         if record.model().digest() != policy.model:
             raise ModelMismatch("field model: the published sums give another model")
-        expected = expected_thresholds(record)
+        expected = thresholds(record.run)
         for rule in policy.rules:
             if rule.category not in expected:
                 raise ModelMismatch(f"field rules: {rule.category} is not a category of the plan")

@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 
 from protocol.documents.plan import TrainingPlan
 from protocol.scorecard.columns import Float64Array
-from protocol.scorecard.descent import Published
+from protocol.scorecard.run import Run
 
 Z95 = 1.959963984540054
 MODEL_ERROR = 0.3
@@ -39,10 +39,10 @@ class Interval:
     high: float
 
 
-def evaluate(plan: TrainingPlan, release: Published) -> tuple[HeadEvaluation, ...]:
-    """Return the histograms of an evaluation release, one a head in plan order."""
-    bins = plan.histogram.bins
-    cells = release.values.reshape(len(plan.categories), 2, bins)
+def evaluate(run: Run) -> tuple[HeadEvaluation, ...]:
+    """Return the histograms of the evaluation release, one a head in plan order. Raises: StateError if it is missing."""
+    plan, release = run.plan, run.only("evaluation")
+    cells = release.values.reshape(run.columns.shape("evaluation"))
     return tuple(
         HeadEvaluation(
             category=category,
@@ -53,6 +53,27 @@ def evaluate(plan: TrainingPlan, release: Published) -> tuple[HeadEvaluation, ..
         )
         for place, category in enumerate(plan.categories)
     )
+
+
+def thresholds(run: Run) -> dict[str, float]:
+    """Return the threshold of each category that the evaluation release and the plan's capacities imply."""
+    capacities = {capacity.category: capacity.flags for capacity in run.plan.capacities}
+    return {head.category: threshold_for(head, capacity=capacities[head.category]) for head in evaluate(run)}
+
+
+def fairness_edges(run: Run) -> Float64Array:
+    """Return the inner edges of the fairness release's score bins, shape (heads, bins - 1).
+
+    Equal steps up to the threshold, which is the last: from one sd of the score below the mean, or below the threshold
+    if that is lower.
+    """
+    release, bins = run.only("evaluation"), run.columns.fairness_bins
+    centers, spreads = release.inputs["center"], release.inputs["spread"]
+    rows = []
+    for threshold, center, spread in zip(thresholds(run).values(), centers.tolist(), spreads.tolist(), strict=True):
+        step = (threshold - min(center, threshold) + spread) / max(bins - 2, 1)
+        rows.append(threshold - step * np.arange(bins - 2, -1, -1.0))
+    return np.array(rows)
 
 
 def bin_edges(plan: TrainingPlan, center: float, spread: float) -> Float64Array:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from protocol.documents.base import Document, Value
-from protocol.documents.catalogue import FeatureCatalogue
-from protocol.documents.plan import TrainingPlan
-from protocol.errors import StateError
 from protocol.ids import Digest, Name
-from protocol.scorecard.columns import Columns, Float64Array, columns_of
-from protocol.scorecard.descent import Published, replay, second_moment
+from protocol.scorecard.columns import Columns, Float64Array
+from protocol.scorecard.descent import second_moment
+from protocol.scorecard.run import Published, Run
 
 
 class Weight(Value):
@@ -47,21 +44,14 @@ class Model(Document):
         return next(card for card in self.scorecards if card.category == category)
 
 
-def training_complete(plan: TrainingPlan, releases: Sequence[Published]) -> bool:
-    """Whether every release that the weights depend on is published."""
-    return all(spec.function == "evaluation" for spec in plan.releases[len(releases) :])
+def model_of(run: Run) -> Model:
+    """Return the model that follows from the published sums: the weights that the evaluation was asked for.
 
-
-def model_of(plan: TrainingPlan, catalogue: FeatureCatalogue, releases: Sequence[Published]) -> Model:
-    """Return the model that follows from the published sums.
-
-    Raises: StateError while training releases are missing.
+    Raises: StateError while training releases or the evaluation are missing.
     """
-    if not training_complete(plan, releases):
-        raise StateError(f"{len(releases)} of {len(plan.releases)} releases are published")
-    columns = columns_of(plan, catalogue)
-    weights = replay(plan, catalogue, releases).weights
-    means = column_means(plan, columns, releases[0])
+    plan, columns = run.plan, run.columns
+    weights = columns.split(run.only("evaluation").inputs["weights"])
+    means = column_means(columns, run.moment)
     cards = []
     for category, head, values in zip(plan.categories, columns.heads, weights, strict=True):
         cards.append(
@@ -77,9 +67,9 @@ def model_of(plan: TrainingPlan, catalogue: FeatureCatalogue, releases: Sequence
     return Model(plan=plan.digest(), catalogue=plan.catalogue, scorecards=tuple(cards))
 
 
-def column_means(plan: TrainingPlan, columns: Columns, release: Published) -> Float64Array:
+def column_means(columns: Columns, release: Published) -> Float64Array:
     """Return the noised mean of each column over the force: first row of M by elementwise division."""
-    first = second_moment(plan, columns, release)[0]
+    first = second_moment(columns, release)[0]
     return np.asarray(first / max(float(first[0]), 1e-3))
 
 

@@ -14,23 +14,22 @@ import numpy as np
 from scipy.special import ndtr
 
 from protocol.documents.flags import Band
-from protocol.documents.plan import TrainingPlan
-from protocol.scorecard.columns import Columns, Float64Array
-from protocol.scorecard.descent import Published, second_moment
+from protocol.scorecard.columns import Float64Array
+from protocol.scorecard.descent import second_moment
+from protocol.scorecard.run import Run
 
 BANDS: tuple[tuple[float, Band], ...] = ((0.8, "high"), (0.6, "medium"), (0.0, "low"))
 
 
-def weight_covariance(
-    plan: TrainingPlan, columns: Columns, releases: Sequence[Published], priors: Sequence[float]
-) -> tuple[Float64Array, ...]:
+def weight_covariance(run: Run) -> tuple[Float64Array, ...]:
     """Return each head's covariance of its final weights over reruns, in feature units.
 
     Propagates each gradient's noise through the Nesterov recursion with the Hessian ``p (1 - p) W M W / N`` at the prior.
     """
-    gradients = [release for release in releases if release.spec.function == "gradient"]
+    plan, columns, gradients = run.plan, run.columns, run.of("gradient")
+    priors = [run.catalogue.head(category).prior for category in plan.categories]
     matrices = columns.split_square(gradients[0].inputs["whitening"])
-    moment = second_moment(plan, columns, releases[0])
+    moment = second_moment(columns, run.moment)
     step, momentum = plan.descent.learning_rate, plan.descent.momentum
     result = []
     for place, (head, matrix) in enumerate(zip(columns.heads, matrices, strict=True)):

@@ -7,7 +7,7 @@ import pytest
 from coordinator.registry.drafting import PlanChoices, draft_policy
 from protocol.aggregation.planning import check_plan
 from protocol.errors import ConfigurationError
-from protocol.history.public import expected_thresholds
+from protocol.scorecard.evaluation import thresholds
 from tests.integration.local import SAMPLES
 from tests.world import CATALOGUE, CHOICES
 
@@ -53,7 +53,7 @@ def test_drafted_policy_names_the_model_and_thresholds_of_the_published_sums(wor
     policy = draft_policy(CHOICES, record=record, roster=world.roster, now=world.clock.now())
     world.appender.history.public.check_new_policy(policy, world.clock.now().date())
     assert policy.model == record.model().digest()
-    assert {rule.category: rule.threshold for rule in policy.rules} == expected_thresholds(record)
+    assert {rule.category: rule.threshold for rule in policy.rules} == thresholds(record.run)
     assert {rule.cap_per_borough for rule in policy.rules} == {math.ceil(2.0 * 24 / 4)}
 
 
@@ -67,7 +67,7 @@ def test_sample_choices_load(name):
     [
         (lambda text: text.replace("epsilon = 1.0", ""), "epsilon"),
         (lambda text: text.replace("epsilon = 1.0", "epsilon = -1.0"), "epsilon"),
-        (lambda text: text.replace("evaluation = 0.20", "evaluation = 0.30"), "shares"),
+        (lambda text: text.replace("evaluation = 0.12", "evaluation = 0.30"), "shares"),
         (lambda text: "unknown = 1\n" + text, "unknown"),
         (lambda text: "not toml", "line 1"),
     ],

@@ -349,7 +349,7 @@ def test_published_sum_is_the_sum_of_the_boroughs_plus_noise(world, plan):
     for borough in world.borough_ids:
         world.gate(borough)._noise = lambda length, sigma: np.zeros(length, dtype=np.int64)
     world.run(plan)
-    values = world.record(plan).published[0].values
+    values = world.record(plan).run.moment.values
     document = world.record(plan).plan
     assert values[0] * document.descent.row_norm**2 == pytest.approx(len(world.borough_ids) * world.people, rel=1e-3)
 

@@ -37,7 +37,7 @@ def charges(made, running):
     }
 
 
-def assert_whole(made, running, plan, releases=4):
+def assert_whole(made, running, plan, releases=6):
     record = running.coordinator.appender.history.public.plan(plan)
     assert [release.request.index for release in record.releases] == list(range(releases))
     report = verify_directory(made.layout.log, genesis=made.layout.genesis, on=SystemClock().now().date())
@@ -61,9 +61,9 @@ def test_borough_that_never_answers_costs_its_deadline_and_no_more(made):
         running.coordinator.run_plan(plan)
         record = assert_whole(made, running, plan)
         assert all(release.boroughs == made.boroughs[:5] for release in record.releases)
-        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs[:5]}
+        assert charges(made, running) == {key: [0, 1, 2, 3, 4, 5] for key in made.boroughs[:5]}
     assert {asked for _, _, asked in waits} == {6}
-    assert [max(done for index, done, _ in waits if index == wanted) for wanted in range(4)] == [5] * 4
+    assert [max(done for index, done, _ in waits if index == wanted) for wanted in range(6)] == [5] * 6
 
 
 def test_borough_stopped_without_answering_is_delivered_the_message_again(made):
@@ -93,7 +93,7 @@ def test_borough_stopped_without_answering_is_delivered_the_message_again(made):
         record = assert_whole(made, running, plan)
         assert delivered == [0]
         assert all(victim in release.boroughs for release in record.releases)
-        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs}
+        assert charges(made, running) == {key: [0, 1, 2, 3, 4, 5] for key in made.boroughs}
 
 
 def test_repeated_plan_and_index_return_the_stored_bytes(made):
@@ -114,9 +114,9 @@ def test_repeated_plan_and_index_return_the_stored_bytes(made):
         gate.release = release
         running.coordinator.run_plan(plan)
         assert_whole(made, running, plan)
-        assert sorted(stored) == [0, 1, 2, 3]
+        assert sorted(stored) == [0, 1, 2, 3, 4, 5]
         assert all(first == second for first, second in stored.values())
-        assert charges(made, running)[made.boroughs[0]] == [0, 1, 2, 3]
+        assert charges(made, running)[made.boroughs[0]] == [0, 1, 2, 3, 4, 5]
 
 
 class Stopped(Exception):
@@ -151,7 +151,7 @@ def test_coordinator_started_anew_resumes_its_plan_where_it_stood(made, seam):
         running.coordinator.run_plan(plan)
         record = assert_whole(made, running, plan)
         assert [release.request.encode() for release in record.releases[:2]] == requests
-        assert charges(made, running) == {key: [0, 1, 2, 3] for key in made.boroughs}
+        assert charges(made, running) == {key: [0, 1, 2, 3, 4, 5] for key in made.boroughs}
 
 
 def test_unmasker_restarted_between_commit_and_reveal_reveals_what_it_committed_to(made):

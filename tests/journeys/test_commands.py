@@ -125,14 +125,14 @@ def test_the_whole_path_runs_by_commands_alone(force: Force, tmp_path: Path) -> 
     for number in (1, 2):
         force.run("custodian", "endorse", force.settings(f"custodian-{number}"), plan)
     force.until(
-        "coordinator", "status", force.settings("coordinator"), found=f"{plan}: 4 of 4 releases published, closed"
+        "coordinator", "status", force.settings("coordinator"), found=f"{plan}: 6 of 6 releases published, closed"
     )
     for borough, _ in rows:
         shown = json.loads(force.run("node", "ledger", "show", force.settings(borough), "--json"))
-        assert [row["index"] for row in shown["rows"]] == [0, 1, 2, 3]
+        assert [row["index"] for row in shown["rows"]] == [0, 1, 2, 3, 4, 5]
         verified = force.run("node", "ledger", "verify", force.settings(borough), "--log", str(force.root / "log"))
         assert "its chain is whole" in verified
-        assert "shows 4 statements and 0 flags of this borough" in verified
+        assert "shows 6 statements and 0 flags of this borough" in verified
 
     policy = force.run(
         "coordinator", "propose-policy", force.settings("coordinator"), "--plan", plan, "--choices", str(choices)

@@ -30,6 +30,8 @@ def policy(retention_days=60):
         min_population=20,
         max_reasons=3,
         retention_days=retention_days,
+        control_rate=0.0,
+        waivers=(),
         valid_from=NOW,
         valid_until=NOW + timedelta(days=1),
     )

@@ -17,7 +17,7 @@ def feature(name, transform, **other):
 
 
 def head(category="fraud", **other):
-    fields = {"category": category, "title": "Fraud", "label": "y_fraud", "prior": 0.01, "eligible": None}
+    fields = {"category": category, "title": "Fraud", "label": "y_fraud", "prior": 0.01, "eligible": None, "start": {}}
     return {**fields, "features": ["claims", "hours", "senior"], **other}
 
 
@@ -25,7 +25,7 @@ def catalogue_fields(**other):
     return {
         "catalogue_id": "test",
         "version": 1,
-        "protected": ["sex"],
+        "protected": [{"name": "sex", "title": "Sex", "groups": ["a", "b"]}],
         "features": [
             feature("claims", {"kind": "count", "cap": 3.0}),
             feature("hours", {"kind": "scaled", "center": 10.0, "scale": 2.0, "limit": 3.0}, missing=12.0),

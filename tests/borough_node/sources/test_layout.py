@@ -17,7 +17,7 @@ CATALOGUE = """
 [catalogue]
 catalogue_id = "test"
 version = 1
-protected = ["sex"]
+protected = [{ name = "sex", title = "Sex", groups = ["a", "b"] }]
 
 [[catalogue.features]]
 name = "claims"
@@ -110,7 +110,7 @@ def test_a_file_without_both_tables_is_refused(tmp_path, text):
         ("prior = 0.01", "prior = 1", "heads.0.prior"),
         ("prior = 0.01", "prior = 2024-01-01", "a date"),
         ('features = ["claims"]', 'features = ["other"]', "unknown feature other"),
-        ('protected = ["sex"]', 'protected = ["claims"]', "claims is protected"),
+        ('{ name = "sex",', '{ name = "claims",', "claims is protected"),
         ('[[catalogue.heads]]\ncategory = "fraud"', '[catalogue.heads]\ncategory = "fraud"', "heads"),
     ],
 )

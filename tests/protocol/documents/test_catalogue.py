@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from protocol.documents.catalogue import Bounded, Count, FeatureCatalogue, Scaled
 from protocol.errors import ConfigurationError
-from tests.federation import catalogue, feature, head
+from tests.federation import attribute, catalogue, feature, head
 
 CATALOGUE = catalogue()
 ONE = feature("entries_amended", Count(kind="count", cap=3.0))
@@ -29,8 +29,8 @@ TWO = feature("senior_grade", Bounded(kind="bounded", low=0.0, high=1.0))
             {"heads": (head("attendance", "y", ("entries_amended",), prior=0.1, eligible="senior_grade"),)},
             "must be one of its features",
         ),
-        ({"protected": ("senior_grade",)}, "senior_grade is protected"),
-        ({"protected": ("y_roster",)}, "y_roster is protected"),
+        ({"protected": (attribute("senior_grade", "0", "1"),)}, "senior_grade is protected"),
+        ({"protected": (attribute("y_roster", "0", "1"),)}, "y_roster is protected"),
         ({"features": ()}, "at least 1"),
         ({"heads": ()}, "at least 1"),
         ({"version": 0}, "greater than or equal to 1"),

@@ -21,6 +21,8 @@ POLICY_FIELDS = {
     "min_population": 20,
     "max_reasons": 2,
     "retention_days": 180,
+    "control_rate": 0.0,
+    "waivers": (),
     "valid_from": FORCE.clock.now(),
     "valid_until": FORCE.clock.now() + timedelta(days=60),
 }

@@ -36,8 +36,8 @@ from protocol.errors import (
     UnknownSigner,
 )
 from protocol.history.mirror import History
-from protocol.history.public import expected_thresholds
 from protocol.ids import digest_of
+from protocol.scorecard.evaluation import thresholds
 from tests.federation import BUDGET_RHO, PRIVACY, PURPOSE, Federation, number, party, plan_key
 
 
@@ -331,7 +331,7 @@ def test_a_spare_repeats_a_burnt_release_under_the_next_index():
     while not record.complete:
         force.release_next(plan)
     assert [release.request.index for release in record.releases] == [0, 2, 3, 4]
-    assert [one.spec.function for one in record.published] == [spec.function for spec in plan.releases]
+    assert [one.spec.function for one in record.run.releases] == [spec.function for spec in plan.releases]
     assert record.model().digest()
     assert force.history.public.spent(PURPOSE, on=force.clock.now().date()) == plan_rho(plan)
 
@@ -519,13 +519,12 @@ def test_a_policy_outside_its_validity_is_refused(days):
     refused(force, Expired, "policy", policy)
 
 
-def test_no_policy_precedes_the_evaluation_although_the_model_exists_already():
+def test_no_policy_precedes_the_last_release():
     force, plan = planned()
     for _ in range(3):
         force.release_next(plan)
-    record = force.history.public.plan(plan.digest())
     rules = (CategoryRule(category="attendance", threshold=0.0, cap_per_borough=1),)
-    policy_of = {"rules": rules, "model": record.model().digest()}
+    policy_of = {"rules": rules, "model": "0" * 64}
     with pytest.raises(StateError):
         force.history.public.check_new_policy(_policy(force, plan, **policy_of), force.clock.now().date())
     refused(force, StateError, "policy", _policy(force, plan, **policy_of), match="3 of 4")
@@ -542,6 +541,8 @@ def _policy(force: Federation, plan, **fields):
         "min_population": 20,
         "max_reasons": 2,
         "retention_days": 180,
+        "control_rate": 0.0,
+        "waivers": (),
         "valid_from": force.clock.now(),
         "valid_until": force.clock.now() + timedelta(days=60),
     }
@@ -550,7 +551,7 @@ def _policy(force: Federation, plan, **fields):
 
 def test_expected_thresholds_are_one_a_category():
     _, record = finished()
-    assert set(expected_thresholds(record)) == set(record.plan.categories)
+    assert set(thresholds(record.run)) == set(record.plan.categories)
 
 
 def test_what_the_log_does_not_show_is_not_approved():

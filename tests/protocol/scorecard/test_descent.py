@@ -16,23 +16,28 @@ from protocol.documents.arrays import Array
 from protocol.errors import MalformedDocument, ModelMismatch
 from protocol.scorecard.descent import (
     advance,
-    check_inputs,
     exact_product,
     look_ahead,
-    next_inputs,
-    published,
     replay,
     score_distribution,
     second_moment,
     start,
     whitening,
 )
+from protocol.scorecard.inputs import check_inputs, next_inputs
+from protocol.scorecard.run import Run, published
 from tests.federation import DESCENT, PRIVACY, Federation
 
 NOISY = Federation()
 NOISY.begin()
 RECORD = NOISY.run(NOISY.plan())
-PLAN, CATALOGUE, COLUMNS = RECORD.plan, NOISY.catalogue, NOISY.columns(RECORD.plan)
+RUN = RECORD.run
+PLAN, CATALOGUE, COLUMNS = RECORD.plan, NOISY.catalogue, RUN.columns
+
+
+def after(releases: int) -> Run:
+    """The noisy run when so many releases were published."""
+    return replace(RUN, releases=RUN.releases[:releases])
 
 
 def exact_run(**descent):
@@ -52,7 +57,7 @@ def training_rows(force: Federation, plan):
 
 def test_without_noise_the_descent_reaches_logistic_regression():
     matrix, labels = training_rows(EXACT, EXACT_RECORD.plan)
-    weights = replay(EXACT_RECORD.plan, EXACT.catalogue, EXACT_RECORD.published).weights
+    weights = replay(EXACT_RECORD.run).weights
     for place, (head, found) in enumerate(zip(EXACT.columns(EXACT_RECORD.plan).heads, weights, strict=True)):
         reference = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10, max_iter=1000)
         expected = reference.fit(matrix[:, list(head)], labels[:, place]).coef_[0]
@@ -65,15 +70,15 @@ def test_without_noise_the_second_moment_is_that_of_the_clipped_rows():
     plan = EXACT_RECORD.plan
     matrix, _ = training_rows(EXACT, plan)
     matrix *= np.minimum(1, plan.descent.row_norm / np.linalg.norm(matrix, axis=1))[:, None]
-    found = second_moment(plan, EXACT.columns(plan), EXACT_RECORD.published[0])
+    found = second_moment(EXACT_RECORD.run.columns, EXACT_RECORD.run.moment)
     np.testing.assert_allclose(found, matrix.T @ matrix / 2 / plan.people, atol=1e-3)
     np.testing.assert_array_equal(found, found.T)
 
 
 def test_whitening_turns_the_second_moment_into_nearly_the_identity_when_there_is_no_noise():
     plan, columns = EXACT_RECORD.plan, EXACT.columns(EXACT_RECORD.plan)
-    matrices, clips = whitening(plan, columns, EXACT_RECORD.published[0])
-    moment = second_moment(plan, columns, EXACT_RECORD.published[0])
+    matrices, clips = whitening(EXACT_RECORD.run)
+    moment = second_moment(columns, EXACT_RECORD.run.moment)
     for head, matrix, clip in zip(columns.heads, columns.split_square(matrices), clips, strict=True):
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
         np.testing.assert_allclose(matrix @ moment[np.ix_(head, head)] @ matrix, np.eye(len(head)), atol=0.05)
@@ -82,11 +87,11 @@ def test_whitening_turns_the_second_moment_into_nearly_the_identity_when_there_i
 
 def test_whitening_and_clips_follow_the_written_formula_under_noise():
     # docs: W = Q (L+ + lambda)^(-1/2) Q^T, lambda = f * 2 sqrt(d) sigma R^2 / N, C = c sqrt(sum L+/(L+ + lambda)).
-    release = RECORD.published[0]
+    release = RUN.moment
     honest = PRIVACY.min_boroughs - PRIVACY.colluding
     assert release.sigma == pytest.approx(PLAN.releases[0].sigma * np.sqrt(6 / honest), rel=1e-12)
-    matrices, clips = whitening(PLAN, COLUMNS, release)
-    moment = second_moment(PLAN, COLUMNS, release)
+    matrices, clips = whitening(RUN)
+    moment = second_moment(COLUMNS, release)
     for head, matrix, clip in zip(COLUMNS.heads, COLUMNS.split_square(matrices), clips, strict=True):
         ridge = DESCENT.ridge_factor * 2 * np.sqrt(len(head)) * release.sigma * DESCENT.row_norm**2 / PLAN.people
         values, vectors = np.linalg.eigh(moment[np.ix_(head, head)])
@@ -98,14 +103,13 @@ def test_whitening_and_clips_follow_the_written_formula_under_noise():
 
 
 def test_a_noised_second_moment_that_is_not_positive_still_whitens():
-    release = replace(RECORD.published[0], values=-RECORD.published[0].values)
-    matrices, clips = whitening(PLAN, COLUMNS, release)
+    matrices, clips = whitening(replace(RUN, reused=replace(RUN.moment, values=-RUN.moment.values)))
     assert np.isfinite(matrices).all()
     assert (clips >= 0).all()
 
 
 def test_the_start_is_the_public_prior_and_nothing_else():
-    at = start(COLUMNS, PLAN, CATALOGUE)
+    at = start(RUN)
     for category, weights, velocity in zip(PLAN.categories, at.weights, at.velocity, strict=True):
         prior = CATALOGUE.head(category).prior
         assert 1 / (1 + np.exp(-weights[0])) == pytest.approx(prior, rel=1e-6)
@@ -114,29 +118,29 @@ def test_the_start_is_the_public_prior_and_nothing_else():
 
 
 def test_one_step_is_nesterovs():
-    gradient = RECORD.published[1]
-    at = start(COLUMNS, PLAN, CATALOGUE)
-    after = advance(PLAN, COLUMNS, at, gradient)
+    gradient = RUN.releases[1]
+    at = start(RUN)
+    moved = advance(RUN, at, gradient)
     matrices = COLUMNS.split_square(gradient.inputs["whitening"])
     for place, part in enumerate(COLUMNS.split(gradient.values)):
         velocity = -DESCENT.learning_rate * part * gradient.inputs["clips"][place] / PLAN.people
-        np.testing.assert_allclose(after.velocity[place], velocity, rtol=1e-14)
-        np.testing.assert_allclose(after.weights[place], at.weights[place] + matrices[place] @ velocity, rtol=1e-12)
-    ahead = COLUMNS.split(look_ahead(PLAN, COLUMNS, after, gradient.inputs["whitening"]))
+        np.testing.assert_allclose(moved.velocity[place], velocity, rtol=1e-14)
+        np.testing.assert_allclose(moved.weights[place], at.weights[place] + matrices[place] @ velocity, rtol=1e-12)
+    ahead = COLUMNS.split(look_ahead(RUN, moved, gradient.inputs["whitening"]))
     for place, matrix in enumerate(matrices):
-        expected = after.weights[place] + DESCENT.momentum * matrix @ after.velocity[place]
+        expected = moved.weights[place] + DESCENT.momentum * matrix @ moved.velocity[place]
         np.testing.assert_allclose(ahead[place], expected, rtol=1e-12)
 
 
 def test_replaying_the_same_documents_gives_the_same_bits():
     again = [published(release, spec, PLAN) for release, spec in zip(RECORD.releases, PLAN.releases, strict=True)]
-    one, other = replay(PLAN, CATALOGUE, RECORD.published), replay(PLAN, CATALOGUE, again)
+    one, other = replay(RUN), replay(replace(RUN, releases=tuple(again)))
     assert [w.tobytes() for w in one.weights] == [w.tobytes() for w in other.weights]
 
 
 def test_more_answers_than_needed_mean_more_noise_in_what_is_published():
     five = RECORD.releases[0].model_copy(update={"boroughs": RECORD.releases[0].boroughs[:5]})
-    assert published(five, PLAN.releases[0], PLAN).sigma < RECORD.published[0].sigma
+    assert published(five, PLAN.releases[0], PLAN).sigma < RUN.moment.sigma
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
@@ -161,7 +165,7 @@ def checked(index: int, **inputs: np.ndarray) -> None:
     request = RECORD.releases[index].request
     arrays = {name: Array.of(values) for name, values in inputs.items()}
     lying = request.model_copy(update={"inputs": dict(request.inputs) | arrays})
-    check_inputs(lying, plan=PLAN, catalogue=CATALOGUE, releases=RECORD.published[:index])
+    check_inputs(lying, after(index))
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -195,8 +199,7 @@ def test_weights_that_single_one_person_out_are_refused():
 def test_last_bits_of_another_machine_are_accepted_and_the_look_ahead_follows_the_bytes_sent():
     inputs = {name: array.floats() for name, array in RECORD.releases[2].request.inputs.items()}
     other = inputs["whitening"] * (1 + 1e-12)
-    at = replay(PLAN, CATALOGUE, RECORD.published[:2])
-    checked(2, whitening=other, weights=look_ahead(PLAN, COLUMNS, at, other))
+    checked(2, whitening=other, weights=look_ahead(RUN, replay(after(2)), other))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_an_input_too_few_or_too_many_is_refused(change):
     request = RECORD.releases[1].request
     lying = request.model_copy(update={"inputs": change(dict(request.inputs))})
     with pytest.raises(ModelMismatch, match="the inputs are not those"):
-        check_inputs(lying, plan=PLAN, catalogue=CATALOGUE, releases=RECORD.published[:1])
+        check_inputs(lying, after(1))
 
 
 @pytest.mark.parametrize("name", ["whitening", "clips", "weights"])
@@ -232,19 +235,19 @@ def test_a_value_that_is_not_a_number_does_not_slip_through_a_comparison():
 def test_inputs_of_an_earlier_release_are_refused_for_a_later_one():
     request = RECORD.releases[2].request.model_copy(update={"inputs": RECORD.releases[1].request.inputs})
     with pytest.raises(ModelMismatch, match="input weights"):
-        check_inputs(request, plan=PLAN, catalogue=CATALOGUE, releases=RECORD.published[:2])
+        check_inputs(request, after(2))
 
 
 def test_the_second_moment_takes_no_inputs():
-    assert next_inputs(PLAN, CATALOGUE, []) == {}
+    assert next_inputs(after(0)) == {}
     with pytest.raises(ModelMismatch):
         checked(0, weights=np.zeros(7))
 
 
 def test_center_and_spread_are_those_of_the_scores_when_there_is_no_noise():
     plan, columns = EXACT_RECORD.plan, EXACT.columns(EXACT_RECORD.plan)
-    at = replay(plan, EXACT.catalogue, EXACT_RECORD.published)
-    center, spread = score_distribution(plan, columns, at, EXACT_RECORD.published[0])
+    at = replay(EXACT_RECORD.run)
+    center, spread = score_distribution(EXACT_RECORD.run, list(at.weights))
     matrix, _ = training_rows(EXACT, plan)
     for place, (head, weights) in enumerate(zip(columns.heads, at.weights, strict=True)):
         scores = matrix[:, list(head)] @ weights

@@ -114,8 +114,8 @@ def test_on_generated_people_about_the_capacity_is_flagged():
     force = Federation(noise=0.0)
     force.begin()
     record = force.run(force.plan())
-    heads = evaluate(record.plan, record.published[-1])
-    weights = np.split(record.published[-1].inputs["weights"], [4])
+    heads = evaluate(record.run)
+    weights = np.split(record.run.only("evaluation").inputs["weights"], [4])
     rows = [force.rows(name, record.plan, record.plan.releases[-1]).matrix for name in force.boroughs]
     matrix, names = np.concatenate(rows), force.columns(record.plan).names
     for head, where, values in zip(heads, force.columns(record.plan).heads, weights, strict=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import StateError
-from protocol.scorecard.descent import published, replay
 from protocol.scorecard.model import (
     Model,
     Scorecard,
@@ -18,8 +19,8 @@ from protocol.scorecard.model import (
     contributions,
     model_of,
     reason_codes,
-    training_complete,
 )
+from protocol.scorecard.run import published
 from tests.federation import Federation
 
 FORCE = Federation()
@@ -60,7 +61,7 @@ def test_the_force_mean_scores_the_baseline_with_no_contributions(card):
 
 
 def test_the_score_of_a_model_is_the_linear_form_of_its_weights():
-    weights = replay(PLAN, FORCE.catalogue, RECORD.published).weights
+    weights = FORCE.columns(PLAN).split(RECORD.run.only("evaluation").inputs["weights"])
     rows = FORCE.rows("borough-1", PLAN, PLAN.releases[0]).matrix
     columns = FORCE.columns(PLAN)
     features = {name: rows[:, place] for place, name in enumerate(columns.names)}
@@ -91,20 +92,16 @@ def test_reasons_are_what_raised_the_score_most_first(parts, most, reasons):
     assert reason_codes(CARD, np.array(parts), most=most) == reasons
 
 
-def test_a_model_exists_once_every_training_release_is_published():
-    for known in (0, 1, 2):
-        assert not training_complete(PLAN, RECORD.published[:known])
-        with pytest.raises(StateError, match=f"{known} of 4"):
-            model_of(PLAN, FORCE.catalogue, RECORD.published[:known])
-    assert model_of(PLAN, FORCE.catalogue, RECORD.published[:3]) == MODEL
+def test_a_model_exists_once_the_evaluation_that_names_its_weights_is_published():
+    for known in range(4):
+        with pytest.raises(StateError, match="evaluation is not published"):
+            model_of(replace(RECORD.run, releases=RECORD.run.releases[:known]))
+    assert model_of(RECORD.run) == MODEL
 
 
 def test_the_same_sums_give_the_same_digest_and_other_sums_another():
-    again = model_of(
-        PLAN,
-        FORCE.catalogue,
-        [published(release, spec, PLAN) for release, spec in zip(RECORD.releases, PLAN.releases, strict=True)],
-    )
+    read = [published(release, spec, PLAN) for release, spec in zip(RECORD.releases, PLAN.releases, strict=True)]
+    again = model_of(replace(RECORD.run, releases=tuple(read)))
     assert again.digest() == MODEL.digest()
     assert Model.decode(MODEL.encode()) == MODEL
     other = Federation(seed=1)
@@ -113,7 +110,7 @@ def test_the_same_sums_give_the_same_digest_and_other_sums_another():
 
 
 def test_means_come_from_the_noised_second_moment():
-    means = column_means(PLAN, FORCE.columns(PLAN), RECORD.published[0])
+    means = column_means(FORCE.columns(PLAN), RECORD.run.moment)
     assert means[0] == 1.0
     card = MODEL.scorecard("attendance")
     assert [weight.mean for weight in card.weights] == [means[1], means[3]]

@@ -10,7 +10,9 @@ import pytest
 
 from protocol.documents.arrays import Array
 from protocol.documents.plan import ReleaseRequest
-from protocol.scorecard.descent import Published, next_inputs, replay
+from protocol.scorecard.descent import replay
+from protocol.scorecard.inputs import next_inputs
+from protocol.scorecard.run import Published, Run
 from protocol.scorecard.stability import BANDS, band, stability, weight_covariance
 from tests.federation import DESCENT, PRIVACY, Federation, Rows, vector_rows
 
@@ -51,23 +53,23 @@ def test_the_predicted_covariance_is_that_of_reruns_with_fresh_noise(quiet):
     )
     record = force.run(plan)
     columns = force.columns(plan)
-    priors = [force.catalogue.head(category).prior for category in plan.categories]
-    predicted = weight_covariance(plan, columns, record.published, priors)
+    predicted = weight_covariance(record.run)
 
     rows = [force.rows(name, plan, plan.releases[1]) for name in force.boroughs]
     everybody = Rows(np.concatenate([r.matrix for r in rows]), np.concatenate([r.labels for r in rows]))
     random = np.random.default_rng(29)
-    moment, sigma = record.published[0], record.published[1].sigma
-    first_inputs = next_inputs(plan, force.catalogue, [moment])
+    moment, sigma = record.run.releases[0], record.run.releases[1].sigma
+    begun = Run.begin(plan, force.catalogue).then(moment)
+    first_inputs = next_inputs(begun)
     first_exact = gradient_sum(force, plan, columns, first_inputs, everybody)
     found: list[list[np.ndarray]] = [[] for _ in columns.heads]
     for _ in range(RERUNS):
-        noise = random.normal(scale=sigma, size=(2, columns.gradient_length))
-        first = Published(plan.releases[1], first_inputs, first_exact + noise[0], sigma)
-        inputs = next_inputs(plan, force.catalogue, [moment, first])
+        noise = random.normal(scale=sigma, size=(2, columns.shape("gradient")[0]))
+        first = Published(plan, plan.releases[1], first_inputs, first_exact + noise[0], sigma)
+        inputs = next_inputs(begun.then(first))
         exact = gradient_sum(force, plan, columns, inputs, everybody)
-        second = Published(plan.releases[2], inputs, exact + noise[1], sigma)
-        for place, weights in enumerate(replay(plan, force.catalogue, [moment, first, second]).weights):
+        second = Published(plan, plan.releases[2], inputs, exact + noise[1], sigma)
+        for place, weights in enumerate(replay(begun.then(first, second)).weights):
             found[place].append(weights)
     for expected, weights in zip(predicted, found, strict=True):
         measured = np.cov(np.array(weights).T)
