@@ -19,7 +19,7 @@ from protocol.clock import SystemClock
 from tests.integration.local import Loopback, choices
 
 STEPS = 4
-RELEASES = STEPS + 2
+RELEASES = STEPS + 4
 PATIENCE_SECONDS = 200.0
 # Each party's own command line: the whole one would import torch and Flower into every witness.
 COMMANDS = {
