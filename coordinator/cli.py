@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy
+from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
 from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
@@ -100,11 +100,18 @@ def propose_plan(
     train_from: Annotated[int, typer.Option()],
     train_until: Annotated[int, typer.Option()],
     evaluate_at: Annotated[int, typer.Option()],
+    second_moment_of: Annotated[
+        str | None, typer.Option(help="Digest of an earlier plan whose second moment is used again.")
+    ] = None,
+    outcomes_of: Annotated[
+        str | None, typer.Option(help="Digest of the policy whose reviewed flags and control sample are counted.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Draft and check only.")] = False,
 ) -> None:
     """Draft a plan, with all that follows from the choices, and offer it to the custodians."""
     with explained_errors():
         coordinator = _offline(settings_file)
+        public = coordinator.appender.history.public
         features = FeatureCatalogue.decode(_read(catalogue))
         plan_id = random_id()
         plan = draft_plan(
@@ -118,6 +125,8 @@ def propose_plan(
             evaluation_cutoff=evaluate_at,
             unmasker_key="00" * 32 if dry_run else coordinator.new_plan_key(plan_id),
             now=SystemClock().now(),
+            second_moment_of=None if second_moment_of is None else second_moment(public.plan(second_moment_of)),
+            outcomes_of=None if outcomes_of is None else public.policy(outcomes_of).digest(),
         )
         for statement in plan.statements:
             typer.echo(

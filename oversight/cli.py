@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ from oversight.app import (
     open_investigator,
     open_issuer,
 )
-from oversight.audit.verify import verify_directory
+from oversight.audit.verify import read_mirror, verify_directory
 from oversight.settings import (
     CustodianSettings,
     InvestigatorSettings,
@@ -29,6 +30,7 @@ from protocol.documents.cases import Warrant, WarrantFlag
 from protocol.errors import NotLogged
 from protocol.ids import random_id
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+from protocol.scorecard.table import ScorecardTable, scorecard_tables
 
 unmasker_app = typer.Typer(no_args_is_help=True, help="Run the data-protection office's unmasker.")
 witness_app = typer.Typer(no_args_is_help=True, help="Run a witness of the log.")
@@ -264,3 +266,36 @@ def verify(
         for purpose in report.spending:
             typer.echo("\n".join(purpose.lines()))
         typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")
+
+
+@audit_app.command("scorecard")
+def scorecard(
+    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
+    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
+    plan: Annotated[str, typer.Option(help="Digest of the finished plan.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a plan's model as one table for each category, in the catalogue's words; the whole log is checked first."""
+    with explained_errors():
+        record = read_mirror(directory, genesis=genesis).history.public.plan(plan)
+        model = record.model()
+        tables = scorecard_tables(model, record.catalogue)
+        if as_json:
+            print_json({"model": model.digest(), "heads": [dataclasses.asdict(table) for table in tables]})
+            return
+        typer.echo(f"Model {model.digest()}; 20 points double the odds.")
+        for table in tables:
+            for line in _table_lines(table):
+                typer.echo(line)
+
+
+def _table_lines(table: ScorecardTable) -> Iterator[str]:
+    yield ""
+    yield f"{table.title} ({table.category}): intercept {table.intercept:+.3f}, the force's mean {table.mean_score:+.3f}"
+    for row in table.rows:
+        yield f"  {row.points_per_unit:+8.2f} points for {row.points_are_for}, weight {row.weight:+.3f}: {row.feature}"
+        yield f"           {row.definition} Unit: {row.unit}."
+        yield (
+            f"           Counts from {row.counts_from:g} until {row.counts_until:g}; the force's mean is {row.mean:+.3f}, "
+            f"that is {row.mean_value:.4g}; {row.direction}."
+        )

@@ -26,7 +26,7 @@ from protocol.documents.plan import (
     TrainingPlan,
 )
 from protocol.documents.roster import Roster
-from protocol.errors import ConfigurationError
+from protocol.errors import ConfigurationError, StateError
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, Name, PartyId, RandomId, random_id
 from protocol.scorecard.columns import columns_of
@@ -160,6 +160,18 @@ def draft_plan(
     )
     planning.check_plan(plan, catalogue)
     return plan
+
+
+def second_moment(record: PlanRecord) -> Digest:
+    """Return the digest of the release whose second moment a plan goes by: its own, or the one that it used again.
+
+    Raises: StateError while its own is not published.
+    """
+    if record.plan.second_moment_of is not None:
+        return record.plan.second_moment_of
+    if not record.releases:
+        raise StateError("the earlier plan's second moment is not published")
+    return record.releases[0].digest()
 
 
 def _fairness(chosen: Fairness | None, catalogue: FeatureCatalogue) -> Fairness | None:

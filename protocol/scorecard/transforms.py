@@ -7,6 +7,7 @@ check a contribution; one function, so that all of them get the same float64.
 
 from __future__ import annotations
 
+import math
 from typing import assert_never
 
 import numpy as np
@@ -47,5 +48,18 @@ def bounds(transform: Count | Scaled | Bounded) -> tuple[float, float]:
             return -transform.limit, transform.limit
         case Bounded():
             return transform.low, transform.high
+        case _:
+            assert_never(transform)
+
+
+def inverse(transform: Count | Scaled | Bounded, value: float) -> float:
+    """Return the raw value that ``apply`` maps to ``value``, which lies within the transform's bounds."""
+    match transform:
+        case Count():
+            return math.expm1(value)
+        case Scaled():
+            return transform.center + transform.scale * value
+        case Bounded():
+            return value
         case _:
             assert_never(transform)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.documents.catalogue import Bounded, Count, Scaled
-from protocol.scorecard.transforms import apply, bounds
+from protocol.scorecard.transforms import apply, bounds, inverse
 
 COUNT = Count(kind="count", cap=3.0)
 SCALED = Scaled(kind="scaled", center=10.0, scale=4.0, limit=2.0)
@@ -44,3 +44,11 @@ def test_every_value_lies_within_the_public_bounds_and_order_is_kept(transform, 
     assert result.min() >= low
     assert result.max() <= high
     assert (np.diff(result) >= 0).all()
+
+
+@pytest.mark.parametrize("transform", [COUNT, SCALED, BOUNDED])
+@given(share=st.floats(0, 1))
+def test_what_counts_and_its_raw_value_are_each_others_images(transform, share):
+    low, high = bounds(transform)
+    value = low + share * (high - low)
+    assert apply(transform, np.array([inverse(transform, value)]))[0] == pytest.approx(value, abs=1e-12)
