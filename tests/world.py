@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -420,25 +421,33 @@ class World:
 
     # --- plans ------------------------------------------------------------------------------------------------------
 
-    def draft(self, choices: PlanChoices = CHOICES, *, boroughs: Iterable[PartyId] | None = None) -> TrainingPlan:
-        """Return a plan that nobody has signed."""
+    def draft(
+        self,
+        choices: PlanChoices = CHOICES,
+        *,
+        boroughs: Iterable[PartyId] | None = None,
+        catalogue: FeatureCatalogue = CATALOGUE,
+        **named: Digest,
+    ) -> TrainingPlan:
+        """Return a plan that nobody has signed; ``named`` are the earlier documents that it draws on."""
         plan_id = random_id()
         return draft_plan(
             choices,
             plan_id=plan_id,
             roster=self.roster,
-            catalogue=CATALOGUE,
+            catalogue=catalogue,
             establishment=dict.fromkeys(boroughs or self.borough_ids, self.people),
             train_from=TRAINING,
             train_until=TRAINING,
             evaluation_cutoff=SCORING,
             unmasker_key=self.unmasker.new_plan_key(plan_id),
             now=self.clock.now(),
+            **named,
         )
 
-    def approve(self, choices: PlanChoices = CHOICES) -> Digest:
+    def approve(self, choices: PlanChoices = CHOICES, **drafted: Any) -> Digest:
         """Draft a plan, have two custodians sign it, log it, and return its digest."""
-        plan = self.draft(choices)
+        plan = self.draft(choices, **drafted)
         self.log("plan", plan, *self.custodian_ids[:2])
         return plan.digest()
 

@@ -144,7 +144,9 @@ def draft_plan(
         "valid_from": now,
         "valid_until": now + timedelta(days=choices.validity_days),
     }
-    columns = columns_of(TrainingPlan.model_construct(**fields), catalogue)
+    unpriced = TrainingPlan.model_construct(**fields)
+    planning.check_parts(unpriced)
+    columns = columns_of(unpriced, catalogue)
     releases = planning.schedule(
         privacy=privacy,
         descent=choices.descent,

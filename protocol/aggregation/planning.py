@@ -158,7 +158,7 @@ def check_plan(plan: TrainingPlan, catalogue: FeatureCatalogue) -> None:
         raise PlanInvalid("field capacities: every category, and no other, needs one")
     if plan.valid_from >= plan.valid_until:
         raise PlanInvalid("field valid_until: must be after valid_from")
-    _check_parts(plan)
+    check_parts(plan)
     expected = schedule(privacy=privacy, descent=plan.descent, columns=columns, scale=plan.scale)
     for ours, theirs in zip(expected, plan.releases, strict=False):
         same = (ours.index, ours.function, ours.length) == (theirs.index, theirs.function, theirs.length)
@@ -180,8 +180,11 @@ def check_plan(plan: TrainingPlan, catalogue: FeatureCatalogue) -> None:
     _check_numerics(plan)
 
 
-def _check_parts(plan: TrainingPlan) -> None:
-    """Return if every part of the plan has a share of the budget, and no share is without its part."""
+def check_parts(plan: TrainingPlan) -> None:
+    """Return if every part of the plan has a share of the budget, and no share is without its part.
+
+    Raises: PlanInvalid naming the share.
+    """
     shares, fairness = plan.privacy.shares, plan.fairness
     for field, share, wanted in (
         ("second_moment", shares.second_moment, plan.second_moment_of is None),

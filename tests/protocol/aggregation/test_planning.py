@@ -7,7 +7,7 @@ import math
 import pytest
 
 from protocol.aggregation import accounting, planning
-from protocol.documents.plan import Capacity, Establishment
+from protocol.documents.plan import Capacity, Establishment, Fairness, Mitigation, Shares
 from protocol.errors import ConfigurationError, PlanInvalid
 from protocol.ids import digest_of
 from tests.federation import DESCENT, PRIVACY, SCALE, START, Federation, catalogue, head
@@ -150,6 +150,67 @@ WRONG = [
     (with_statement(1, delta=1e-30), "field statements"),
     (with_statement(2, mu=0.01), "field statements"),
 ]
+
+
+def measured(**changes: object) -> Fairness:
+    fields = {"attributes": ("sex",), "bins": 4, "min_cell": 5.0, "mitigations": (), "gates": ()}
+    return Fairness(**(fields | changes))
+
+
+MITIGATED = measured(mitigations=(Mitigation(attribute="sex", strength=1.0),))
+DIGEST = digest_of(b"an earlier document")
+
+
+def sharing(**changes: float) -> object:
+    """The privacy of ``PLAN`` with a part of the evaluation's share given to others."""
+    shares = dict(PRIVACY.shares) | changes
+    shares["evaluation"] -= math.fsum(shares.values()) - 1
+    return PRIVACY.model_copy(update={"shares": Shares(**shares)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"second_moment_of": DIGEST}, r"shares\.second_moment: nothing of the plan needs it"),
+        ({"privacy": sharing(second_moment=0.0)}, r"shares\.second_moment: a share is needed"),
+        ({"fairness": measured()}, r"shares\.fairness: a share is needed"),
+        ({"privacy": sharing(fairness=0.05)}, r"shares\.fairness: nothing of the plan needs it"),
+        ({"fairness": MITIGATED, "privacy": sharing(fairness=0.05)}, r"shares\.group_moments: a share is needed"),
+        (
+            {"fairness": measured(), "privacy": sharing(fairness=0.05, group_moments=0.05)},
+            r"shares\.group_moments: nothing of the plan needs it",
+        ),
+        ({"outcomes_of": DIGEST}, r"shares\.outcomes: a share is needed"),
+        ({"privacy": sharing(outcomes=0.05)}, r"shares\.outcomes: nothing of the plan needs it"),
+        (
+            {"fairness": measured(attributes=("age",)), "privacy": sharing(fairness=0.05)},
+            "age is no protected attribute",
+        ),
+    ],
+)
+def test_every_part_of_a_plan_has_a_share_and_every_share_a_part(changes, message):
+    with pytest.raises(PlanInvalid, match=message):
+        planning.check_plan(PLAN.model_copy(update=changes), CATALOGUE)
+
+
+def test_a_plan_with_every_part_has_each_release_once_with_its_own_sensitivity():
+    shares = sharing(group_moments=0.04, fairness=0.03, drift=0.02, outcomes=0.01)
+    plan = FORCE.plan(fairness=MITIGATED, privacy=shares, outcomes_of=DIGEST)
+    planning.check_plan(plan, CATALOGUE)
+    assert [(spec.function, spec.length, spec.l2) for spec in plan.releases] == [
+        ("second_moment", 10, 1.0),
+        ("gradient", 7, math.sqrt(2)),
+        ("gradient", 7, math.sqrt(2)),
+        ("group_moments", 2 * 4, 1.0),
+        ("evaluation", 2 * 2 * 16, math.sqrt(2)),
+        ("fairness", 2 * 2 * 2 * 4, math.sqrt(2)),
+        ("drift", 3 * 10, math.sqrt(3)),
+        ("outcomes", 2 * 4, math.sqrt(2)),
+    ]
+    assert [planning.rows_per_person(spec, plan.privacy) for spec in plan.releases] == [2, 2, 2, 2, 1, 1, 1, 1]
+    mu = accounting.mu_of(epsilon=1.0, delta=PRIVACY.delta * (1 - planning.DELTA_RESERVE))
+    spent = [event.mu**2 / mu**2 for event in planning.events(plan.releases, privacy=plan.privacy, scale=plan.scale)]
+    assert spent == pytest.approx([0.12, 0.34, 0.34, 0.04, 0.10, 0.03, 0.02, 0.01])
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)

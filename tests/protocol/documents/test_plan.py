@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from protocol.documents.plan import Histogram, Privacy, Shares, TrainingPlan
+from protocol.documents.plan import Fairness, FairnessGate, Histogram, Mitigation, Privacy, Shares, TrainingPlan
 from tests.federation import PRIVACY, Federation
 
 FORCE = Federation()
@@ -23,18 +23,74 @@ def test_the_people_of_a_plan_are_its_published_establishment():
     assert PLAN.borough_ids() == FORCE.boroughs
 
 
+def shares(**changes):
+    """The shares of ``PRIVACY`` as a mapping, some of them changed."""
+    return dict(PRIVACY.shares) | changes
+
+
 @pytest.mark.parametrize(
-    "shares",
+    ("changes", "message"),
     [
-        {"second_moment": 0.2, "gradients": 0.6, "evaluation": 0.3},
-        {"second_moment": 0.0, "gradients": 0.8, "evaluation": 0.2},
-        {"second_moment": -0.1, "gradients": 0.9, "evaluation": 0.2},
-        {"second_moment": 0.12, "gradients": 0.68},
+        ({"evaluation": 0.3}, "must sum to 1"),
+        ({"drift": 0.1}, "must sum to 1"),
+        ({"second_moment": -0.1, "evaluation": 0.42}, "second_moment"),
+        ({"gradients": 0.0, "evaluation": 0.88}, "gradients"),
+        ({"evaluation": 0.0, "gradients": 0.88}, "evaluation"),
+        ({"fairness": -0.05, "drift": 0.05}, "fairness"),
     ],
 )
-def test_shares_are_positive_and_sum_to_one(shares):
-    with pytest.raises(ValidationError):
-        Shares(**shares)
+def test_shares_are_not_negative_and_sum_to_one(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        Shares(**shares(**changes))
+
+
+def test_a_plan_trains_and_evaluates_whatever_else_it_leaves_out():
+    assert Shares(**shares(second_moment=0.0, evaluation=0.32)).second_moment == 0
+
+
+@pytest.mark.parametrize("field", sorted(Shares.model_fields))
+def test_no_share_has_a_default(field):
+    with pytest.raises(ValidationError, match=field):
+        Shares(**{name: value for name, value in shares().items() if name != field})
+
+
+GATE = FairnessGate(attribute="sex", minimum=0.8, when_hidden="refuse")
+FAIRNESS = Fairness(
+    attributes=("sex", "ethnicity_group"),
+    bins=4,
+    min_cell=10.0,
+    mitigations=(Mitigation(attribute="sex", strength=0.5),),
+    gates=(GATE,),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attributes": ()}, "attributes"),
+        ({"attributes": ("sex", "sex")}, "stands twice"),
+        ({"attributes": ("ethnicity_group",)}, "sex has a mitigation or gate and is not measured"),
+        ({"mitigations": (*FAIRNESS.mitigations, *FAIRNESS.mitigations)}, "stands twice"),
+        ({"gates": (GATE, GATE.model_copy(update={"minimum": 0.5}))}, "stands twice"),
+        ({"bins": 1}, "bins"),
+        ({"min_cell": -1.0}, "min_cell"),
+    ],
+)
+def test_what_is_measured_by_group_is_said_once_and_covers_what_is_done_about_it(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        Fairness(**(dict(FAIRNESS) | changes))
+
+
+@pytest.mark.parametrize("minimum", [0.0, 1.01, float("nan")])
+def test_a_gate_asks_for_a_share_of_the_highest_rate(minimum):
+    with pytest.raises(ValidationError, match="minimum"):
+        FairnessGate(attribute="sex", minimum=minimum, when_hidden="refuse")
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.01])
+def test_a_mitigation_closes_some_or_all_of_a_gap(strength):
+    with pytest.raises(ValidationError, match="strength"):
+        Mitigation(attribute="sex", strength=strength)
 
 
 @pytest.mark.parametrize("field", sorted(Privacy.model_fields))
