@@ -97,6 +97,8 @@ class Table:
     """The column by which a source is cut to the dates that are needed, and coverage is counted by month."""
     basis: str
     retention: Retention
+    windowed: bool = False
+    """True: events, of which a source may be asked for those dated within the last months only."""
     required: bool = False
     """True: features make no sense without it. Otherwise the settings may declare it absent."""
 

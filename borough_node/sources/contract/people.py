@@ -198,6 +198,7 @@ OUTAGES = Table(
     dated="started_at",
     basis="No personal data.",
     retention="estate",
+    windowed=True,
     columns=(
         Column(name="outage_id", kind="text", meaning="The row.", sensitivity="operational"),
         Column(

@@ -27,6 +27,14 @@ not edit it by hand.
   changes what a cutoff sees.
 - **Sickness** is in the contract so that a plan *could* be asked for it in the open; no default feature reads it.
 - **Labels** come from `conduct_findings` only: concluded cases, as a force really has them.
+- **Cutoffs in plans** are whole numbers: twice the year is 1 January, one more is 1 July (4051 is 1 July 2025, 4052 is
+  1 January 2026). Consecutive numbers are consecutive cutoffs, so a plan's count of rows per person holds. The *window* of
+  a cutoff is the six months before it. A person's label in a category is 1 at a cutoff if a finding in that category, of
+  any level and whenever made, is about conduct (`conduct_from` to `conduct_to`) that touches the window. What was found or
+  decided before the window starts is history and may be a feature; a finding about the window never is.
+- **Membership.** A person is in the borough at a cutoff if the latest home posting known then, begun before the cutoff, is
+  in the borough and has not ended before it. Enter transfers in both boroughs by the day they happen: until then a person
+  could be counted in both.
 - **Never in the contract:** names, addresses, diagnoses, the source of a confidential report, what a search found.
 """
 

@@ -12,6 +12,7 @@ EXPENSES = Table(
     dated="submitted_at",
     basis="Reimbursement (UK GDPR art. 6(1)(b), (c)); audit of public money (art. 6(1)(e)).",
     retention="pay",
+    windowed=True,
     columns=(
         Column(name="expense_id", kind="text", meaning="The item.", sensitivity="operational"),
         Column(name="staff_no", kind="text", meaning="Who claims.", refers="staff"),
@@ -62,6 +63,7 @@ LOOKUPS = Table(
     dated="at",
     basis="Audit of law-enforcement systems (DPA 2018 s.62): logs are kept to check that searches were lawful.",
     retention="audit",
+    windowed=True,
     columns=(
         Column(name="lookup_id", kind="text", meaning="The search.", sensitivity="operational"),
         Column(name="staff_no", kind="text", meaning="Who searched.", refers="staff"),

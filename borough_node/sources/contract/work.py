@@ -30,6 +30,7 @@ DUTIES = Table(
     basis="Working time and pay (UK GDPR art. 6(1)(c), (e)); reuse for standards needs its own recorded purpose.",
     retention="roster",
     required=True,
+    windowed=True,
     columns=(
         Column(name="duty_id", kind="text", meaning="The row.", sensitivity="operational"),
         Column(name="staff_no", kind="text", meaning="Whose duty.", refers="staff"),
@@ -170,6 +171,7 @@ ACCESS_EVENTS = Table(
     dated="at",
     basis="Security of premises (UK GDPR art. 6(1)(e)); reuse against the people it protects needs its own purpose.",
     retention="access",
+    windowed=True,
     columns=(
         Column(name="staff_no", kind="text", meaning="Whose badge.", refers="staff"),
         Column(name="at", kind="time", meaning="When it was read.", unit="instant"),
@@ -187,6 +189,7 @@ ATTENDANCE_CLAIMS = Table(
     dated="claim_date",
     basis="Attendance policy (UK GDPR art. 6(1)(e)).",
     retention="roster",
+    windowed=True,
     columns=(
         Column(name="staff_no", kind="text", meaning="The person.", refers="staff"),
         Column(name="claim_date", kind="date", meaning="The day claimed for.", unit="day"),
@@ -236,8 +239,9 @@ SICKNESS = Table(
     dated="first_day",
     basis="Sick pay and duty of care (UK GDPR art. 9(2)(b)); no basis for standards without a plan that says so.",
     retention="health",
+    windowed=True,
     columns=(
-        Column(name="absence_id", kind="text", meaning="The row.", sensitivity="special"),
+        Column(name="absence_id", kind="text", meaning="The row.", sensitivity="operational"),
         Column(name="staff_no", kind="text", meaning="The person.", refers="staff", sensitivity="special"),
         Column(name="first_day", kind="date", meaning="First day.", unit="day", sensitivity="special"),
         Column(
