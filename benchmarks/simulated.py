@@ -68,11 +68,16 @@ class SimulatedForce:
     @classmethod
     def read(cls, path: Path, *, layout: TableLayout, catalogue: FeatureCatalogue) -> SimulatedForce:
         """Return the force of a table that names each row's silo. Raises: TableInvalid, ConfigurationError."""
-        silos = split_by_silo(read_table(path, layout=layout, catalogue=catalogue, with_silo=True))
+        whole = read_table(path, layout=layout, catalogue=catalogue, with_silo=True)
+        return cls(catalogue, cls.by_party(split_by_silo(whole)))
+
+    @staticmethod
+    def by_party(silos: Mapping[str, PersonnelTable]) -> dict[PartyId, PersonnelTable]:
+        """Return silos' tables under the names of parties. Raises: TableInvalid if two silos have one."""
         tables = {party_id(silo): table for silo, table in silos.items()}
         if len(tables) != len(silos):
-            raise TableInvalid(f"column {layout.silo}: two silos have the same name as a party; rename one of them")
-        return cls(catalogue, tables)
+            raise TableInvalid("the silo column: two silos have the same name as a party; rename one of them")
+        return tables
 
     def plan(
         self, choices: PlanChoices, *, train_until: int, evaluation_cutoff: int, train_from: int | None = None
