@@ -18,6 +18,7 @@ from oversight.app import (
     open_issuer,
 )
 from oversight.audit.verify import read_mirror, verify_directory
+from oversight.reports.model_card import model_card, write_card
 from oversight.settings import (
     CustodianSettings,
     InvestigatorSettings,
@@ -299,3 +300,22 @@ def _table_lines(table: ScorecardTable) -> Iterator[str]:
             f"           Counts from {row.counts_from:g} until {row.counts_until:g}; the force's mean is {row.mean:+.3f}, "
             f"that is {row.mean_value:.4g}; {row.direction}."
         )
+
+
+@audit_app.command("card")
+def card(
+    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
+    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
+    plan: Annotated[str, typer.Option(help="Digest of the finished plan.")],
+    out: Annotated[Path, typer.Option(help="Folder for model-card.html and model-card.json.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a plan's model card, as a page and as JSON; the whole log is checked first, and nothing else is read."""
+    with explained_errors():
+        made = model_card(read_mirror(directory, genesis=genesis).history, plan)
+        paths = write_card(made, out)
+        if as_json:
+            typer.echo(made.encode(), nl=False)
+            return
+        for path in paths:
+            typer.echo(path)

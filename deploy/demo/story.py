@@ -19,7 +19,7 @@ from deploy.demo.truth import Truth
 from deploy.local import Layout, LocalFederation, create
 from oversight.audit.verify import verify_directory
 from oversight.custody.desk import CustodianDesk
-from oversight.reports.model_card import model_card, render_html
+from oversight.reports.model_card import model_card, write_card
 from protocol.aggregation.accounting import mu_of, rho_of
 from protocol.clock import SystemClock
 from protocol.documents.cases import Warrant, WarrantFlag
@@ -282,10 +282,8 @@ class Story:
         for borough, node in federation.nodes.items():
             entries = [{"number": e.number, "hash": e.hash, **e.content} for e in node.ledger.entries()]
             _write_json(ledgers / f"{borough}.json", entries)
-        for record in history.public.plans.values():
-            card = model_card(record)
-            _write_json(out / "model-card.json", card)
-            (out / "model-card.html").write_text(render_html(card))
+        for plan in history.public.plans:
+            write_card(model_card(history, plan), out)
 
     def _summary(
         self,

@@ -113,6 +113,16 @@ def epsilon_of(*, mu: float, delta: float) -> float:
     return _root(lambda epsilon: _log_delta(mu, epsilon) - target, 0.0, highest)
 
 
+def right_guesses(*, mu: float) -> float:
+    """Return the largest share of right guesses whether one person's rows were used: 0.5 is a coin's, 1 is certainty.
+
+    Of a guesser who finds both equally likely beforehand and knows every other row: ``Phi(mu / 2)``. Exact for Gaussian
+    noise; what sampler and sums of discrete Gaussians add is `extra_delta`'s matter.
+    Source: Dong, Roth, Su 2022, section 2: the trade-off function at equal errors.
+    """
+    return float(ndtr(mu / 2))
+
+
 def mu_of(*, epsilon: float, delta: float) -> float:
     """Return the largest mu that (epsilon, delta) allows: the calibration of a whole plan.
 

@@ -26,6 +26,7 @@ from protocol.aggregation.accounting import (
     person_in_plans,
     realised_sigma,
     rho_of,
+    right_guesses,
     sensitivity_ring_units,
     statements,
     sum_distance,
@@ -403,3 +404,10 @@ STATED = {"delta": DELTA, "min_boroughs": 3, "colluding": 1, "boroughs": 5}
 def test_an_impossible_value_is_refused_by_name(field: str, call: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError, match=rf"{field}: "):
         call()
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.1, 0.237, 1.0, 3.0])
+def test_right_guesses_are_what_the_likelihood_ratio_test_gets(mu):
+    """Half the area between N(0, 1) and N(mu, 1) above one half, by delta at epsilon 0: (1 + TV) / 2."""
+    apart = delta_of(mu=mu, epsilon=0.0) if mu else 0.0
+    assert right_guesses(mu=mu) == pytest.approx((1 + apart) / 2, rel=1e-9)
