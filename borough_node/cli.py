@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from borough_node.explaining_cli import explain_app, journal_app, operator_app
 from borough_node.ledger import GENESIS, Ledger, LedgerEntry
 from borough_node.ledger.account import Account, Loss, account_of
 from borough_node.ledger.chain import charges_of
@@ -25,6 +26,9 @@ from protocol.rpc.process import event_log, explained_errors, print_json, run_un
 app = typer.Typer(no_args_is_help=True, help="Run and inspect a borough node.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The borough's privacy ledger.")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(operator_app, name="operator")
+app.add_typer(explain_app, name="explain")
+app.add_typer(journal_app, name="journal")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The node's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]

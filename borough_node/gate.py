@@ -6,7 +6,6 @@ Door 1, ``release``: the private sum. Door 2, ``flags``: sealed flags. There is 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 
@@ -36,7 +35,6 @@ from protocol.history.leaves import commitment
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.rpc.log_reader import LogReader
-from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
 
@@ -206,7 +204,7 @@ class Gate:
                 first_cutoff=policy.scoring_cutoff,
                 last_cutoff=policy.scoring_cutoff,
             )
-            key = PseudonymKey(self._ledger.secret(f"pseudonym/{policy.plan}", os.urandom(PSEUDONYM_KEY_BYTES)))
+            key = self._ledger.pseudonym_key(policy.plan)
             sealed = [
                 seal_candidate(
                     candidate,

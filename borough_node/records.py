@@ -46,10 +46,7 @@ class Records:
 
         Raises: TableInvalid if the table does not fit the catalogue, or a person has more rows than the plan allows.
         """
-        digest = catalogue.digest()
-        if digest not in self._tables:
-            self._tables[digest] = self._read(catalogue)
-        table = rows_at(self._tables[digest], first_cutoff=first_cutoff, last_cutoff=last_cutoff)
+        table = rows_at(self._table(catalogue), first_cutoff=first_cutoff, last_cutoff=last_cutoff)
         columns = columns_of(plan, catalogue)
         position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
         matrix = design_matrix(table, catalogue)[:, [0, *(position[name] for name in columns.names[1:])]]
@@ -67,3 +64,15 @@ class Records:
         if function in PER_PERSON:
             first, last = plan.train_from, plan.train_until
         return self.cohort(plan, catalogue, first_cutoff=first, last_cutoff=last)
+
+    def values(self, catalogue: FeatureCatalogue, *, person: str, cutoff: int) -> dict[str, float]:
+        """Return the raw features of one person, who has a row at the cutoff."""
+        table = self._table(catalogue)
+        (row,) = np.nonzero((table.person == person) & (table.cutoff == cutoff))[0].tolist()
+        return {name: float(column[row]) for name, column in table.features.items()}
+
+    def _table(self, catalogue: FeatureCatalogue) -> PersonnelTable:
+        digest = catalogue.digest()
+        if digest not in self._tables:
+            self._tables[digest] = self._read(catalogue)
+        return self._tables[digest]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from protocol.ids import Role
+from protocol.ids import HexKey, PartyId, Role
 from protocol.rpc.party import PartySettings
 
 
@@ -24,3 +24,5 @@ class NodeSettings(PartySettings):
     """TOML file whose ``[table]`` names the person and cutoff columns of the borough's table."""
     reply_slot_seconds: float = Field(gt=0)
     """Used for answers that no plan governs; a plan's own slot is never shorter."""
+    operators: dict[PartyId, Annotated[HexKey, Field(min_length=64, max_length=64)]] = Field(default_factory=dict)
+    """Public keys of those who may ask for explanations, by name; with fewer than two nothing is explained."""

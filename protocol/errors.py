@@ -111,6 +111,14 @@ class UnknownSigner(VerificationError):
     remedy_text = "Compare the signer's key with the current roster; a revoked key must be replaced by roster rotation."
 
 
+class OperatorUnknown(VerificationError):
+    """A request for an explanation is signed by a key that the node's settings do not name as an operator's."""
+
+    code = "operator.unknown"
+    public_message = "The signer is no operator of this node."
+    remedy_text = "Compare the operators' keys in the node's settings with those that signed; have the right ones sign."
+
+
 class DigestMismatch(VerificationError):
     """A digest differs from the one that a signed document states."""
 
@@ -344,6 +352,48 @@ class FlagCapReached(RefusalError):
     code = "flag.cap_reached"
     public_message = "The policy's cap on flags is reached."
     remedy_text = "Raise no further flags under this policy; a new policy needs the quorum."
+
+
+class OneOperator(RefusalError):
+    """An explanation needs two operators, that is two keys."""
+
+    code = "explanation.one_operator"
+    public_message = "One operator alone may not see an explanation."
+    remedy_text = "Have another operator, with a key of their own that the settings name, agree to the request."
+
+
+class ExplanationExpired(Expired):
+    """A request for an explanation is used outside its validity."""
+
+    code = "explanation.expired"
+    public_message = "The request for an explanation is outside its validity."
+    remedy_text = "Check this machine's clock; if it is right, ask anew and have the second operator agree again."
+
+
+class ExplanationOutOfPolicy(RefusalError):
+    """A request for an explanation names what no approved policy of this borough covers."""
+
+    code = "explanation.out_of_policy"
+    public_message = "No approved policy covers what the request asks for."
+    remedy_text = "Compare the request's borough, policy and category with the log; use a newer copy of it if need be."
+
+
+class ExplanationReplayed(RefusalError):
+    """A request for an explanation was used before: one request, one look, one row of the journal."""
+
+    code = "explanation.replayed"
+    public_message = "The request for an explanation was used before."
+    remedy_text = "Ask anew and have the second operator agree again: each look needs its own reason."
+
+
+class PersonNotScored(RefusalError):
+    """Nobody of the identifier in a request has a row at the policy's cutoff."""
+
+    code = "explanation.not_scored"
+    public_message = "The person was not scored under this policy."
+    remedy_text = (
+        "Write the identifier as the table has it; who was not in the borough at the cutoff has no score here."
+    )
 
 
 # --- state ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from borough_node.ledger.rows import ChainedRows, chained_columns, make_guards, refusal, row_guards
+from protocol.history.anchors import GENESIS
+
 SCHEMA_VERSION = 2
 
 DERIVED = ("kind", "plan", "index", "request", "purpose", "at", "policy")
@@ -27,14 +30,12 @@ def _derived(field: str) -> sa.Column[Any]:
 entries = sa.Table(
     "entries",
     metadata,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("content", sa.LargeBinary, nullable=False),
-    sa.Column("hash", sa.String, nullable=False),
+    *chained_columns(),
     *(_derived(field) for field in DERIVED),
-    sa.CheckConstraint("typeof(content) = 'blob'"),
     # A negative charge would give spent budget back.
     sa.CheckConstraint("coalesce(json_extract(CAST(content AS TEXT), '$.rho'), 0) >= 0"),
 )
+ROWS = ChainedRows(entries, GENESIS, "ledger")
 answers = sa.Table(
     "answers",
     metadata,
@@ -69,29 +70,14 @@ checkpoints = sa.Table(
 )
 
 
-def _refusal(name: str, table: str, event: str, message: str, when: str = "") -> tuple[str, str]:
-    condition = f" WHEN {when}" if when else ""
-    return name, (
-        f"CREATE TRIGGER {name} BEFORE {event} ON {table}{condition} BEGIN SELECT RAISE(ABORT, '{message}'); END"
-    )
-
-
 GUARDS = dict(
     (
         ("one_charge_for_a_release", 'CREATE UNIQUE INDEX one_charge_for_a_release ON entries (plan, "index")'),
         ("one_raising_for_a_policy", "CREATE UNIQUE INDEX one_raising_for_a_policy ON entries (policy)"),
         ("charges_of_a_purpose", "CREATE INDEX charges_of_a_purpose ON entries (purpose, at)"),
         ("flags_of_a_policy", "CREATE INDEX flags_of_a_policy ON flags (policy)"),
-        _refusal("rows_stay", "entries", "DELETE", "a ledger row is never deleted"),
-        _refusal("rows_stay_as_they_are", "entries", "UPDATE", "a ledger row is never changed"),
-        _refusal(
-            "rows_are_added_at_the_end",
-            "entries",
-            "INSERT",
-            "a ledger row is added after the last",
-            "NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM entries)",
-        ),
-        _refusal(
+        *row_guards("entries", "ledger"),
+        refusal(
             "answers_are_paid_for",
             "answers",
             "INSERT",
@@ -99,8 +85,8 @@ GUARDS = dict(
             'NOT EXISTS (SELECT 1 FROM entries WHERE plan = NEW.plan AND "index" = NEW."index" '
             "AND request = NEW.request)",
         ),
-        _refusal("answers_stay", "answers", "DELETE", "an answer is never deleted"),
-        _refusal(
+        refusal("answers_stay", "answers", "DELETE", "an answer is never deleted"),
+        refusal(
             "answers_only_lose_their_vector",
             "answers",
             "UPDATE",
@@ -108,12 +94,10 @@ GUARDS = dict(
             'NEW.vector IS NOT NULL OR (NEW.plan, NEW."index", NEW.request, NEW.statement) '
             'IS NOT (OLD.plan, OLD."index", OLD.request, OLD.statement)',
         ),
-        _refusal("flags_stay", "flags", "DELETE", "a flag is never deleted"),
-        _refusal("evidence_stays", "checkpoints", "DELETE", "evidence is never deleted", "OLD.is_evidence"),
+        refusal("flags_stay", "flags", "DELETE", "a flag is never deleted"),
+        refusal("evidence_stays", "checkpoints", "DELETE", "evidence is never deleted", "OLD.is_evidence"),
     )
 )
 """Name and text of every index and trigger, as SQLite keeps it; ``verification`` compares them."""
 
-for _statement in GUARDS.values():
-    # Once, when the file is made: a guard that is missing later is found, and not quietly put back.
-    sa.event.listen(metadata, "after_create", sa.DDL(_statement))  # type: ignore[no-untyped-call]
+make_guards(metadata, GUARDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,15 +13,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from borough_node.ledger.chain import LedgerEntry, chain, window_start
-from borough_node.ledger.schema import SCHEMA_VERSION, answers, checkpoints, entries, metadata, sealed_flags, secrets
+from borough_node.ledger.chain import LedgerEntry, window_start
+from borough_node.ledger.schema import (
+    ROWS,
+    SCHEMA_VERSION,
+    answers,
+    checkpoints,
+    entries,
+    metadata,
+    sealed_flags,
+    secrets,
+)
 from borough_node.ledger.verification import verify, verify_statements
-from protocol.documents.canonical import canonical_bytes
 from protocol.documents.plan import Statement
 from protocol.durable import DurableDatabase
 from protocol.errors import BehindLog, StorageError
-from protocol.history.anchors import GENESIS
 from protocol.ids import Digest, digest_of
+from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
 from protocol.signing.dsse import Envelope
 
 
@@ -65,15 +74,12 @@ class Ledger(DurableDatabase):
     def entries(self) -> tuple[LedgerEntry, ...]:
         """Return all rows, oldest first."""
         with self.transaction() as connection:
-            rows = connection.execute(
-                sa.select(entries.c.number, entries.c.content, entries.c.hash).order_by(entries.c.number)
-            ).all()
-        return tuple(LedgerEntry(row.number, json.loads(row.content), row.hash) for row in rows)
+            return ROWS.entries(connection)
 
     def head(self) -> tuple[int, Digest]:
         """Return the number of rows and the hash of the last."""
         with self.transaction() as connection:
-            return _head(connection)
+            return ROWS.head(connection)
 
     def row_digests(self, *, after: int) -> tuple[Digest, ...]:
         """Return the digest of each row's content after the first ``after`` rows."""
@@ -100,7 +106,7 @@ class Ledger(DurableDatabase):
     def append(self, content: dict[str, Any]) -> LedgerEntry:
         """Add a row durably and return it."""
         with self.writing() as connection:
-            return _append(connection, content)
+            return ROWS.append(connection, content)
 
     def spent(self, purpose: str, *, now: datetime) -> float:
         """Return the rho charged for a purpose in the last 365 days.
@@ -135,7 +141,7 @@ class Ledger(DurableDatabase):
         with self.writing() as connection:
             charged = _charged_request(connection, plan, index)
             if charged is None:
-                _append(connection, content)
+                ROWS.append(connection, content)
             elif charged != request:
                 raise StorageError(f"index {index} was charged for another request")
 
@@ -201,7 +207,7 @@ class Ledger(DurableDatabase):
         with self.writing() as connection:
             if _is_raised(connection, policy):
                 raise StorageError("the flags of this policy were raised before")
-            _append(connection, {"kind": "flags", "policy": policy, "count": len(flags), "at": at})
+            ROWS.append(connection, {"kind": "flags", "policy": policy, "count": len(flags), "at": at})
             for flag in flags:
                 connection.execute(
                     sa.insert(sealed_flags).values(
@@ -247,6 +253,10 @@ class Ledger(DurableDatabase):
 
     # --- keys and checkpoints -----------------------------------------------------------------------------------
 
+    def pseudonym_key(self, plan: Digest) -> PseudonymKey:
+        """Return this borough's key for the pseudonyms of a plan, made at its first use."""
+        return PseudonymKey(self.secret(f"pseudonym/{plan}", os.urandom(PSEUDONYM_KEY_BYTES)))
+
     def secret(self, name: str, fresh: bytes) -> bytes:
         """Return the secret of this name, storing ``fresh`` durably as its value if there is none."""
         with self.writing() as connection:
@@ -280,20 +290,6 @@ class Ledger(DurableDatabase):
         """Whether a fork was seen: the node must not start."""
         with self.transaction() as connection:
             return connection.execute(sa.select(sa.exists().where(checkpoints.c.is_evidence))).scalar_one()
-
-
-def _head(connection: sa.Connection) -> tuple[int, Digest]:
-    last = sa.select(entries.c.number, entries.c.hash).order_by(entries.c.number.desc()).limit(1)
-    row = connection.execute(last).one_or_none()
-    return (0, GENESIS) if row is None else (row.number, row.hash)
-
-
-def _append(connection: sa.Connection, content: dict[str, Any]) -> LedgerEntry:
-    number, previous = _head(connection)
-    encoded = canonical_bytes(content)
-    entry = LedgerEntry(number + 1, content, chain(previous, encoded))
-    connection.execute(sa.insert(entries).values(number=entry.number, content=encoded, hash=entry.hash))
-    return entry
 
 
 def _answer(connection: sa.Connection, plan: Digest, index: int) -> Answer | None:

@@ -17,21 +17,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from borough_node.ledger.chain import chain
-from borough_node.ledger.schema import DERIVED, GUARDS, answers, entries, sealed_flags
+from borough_node.ledger.schema import DERIVED, GUARDS, ROWS, answers, entries, sealed_flags
 from protocol.documents.plan import Statement
 from protocol.errors import StorageError
-from protocol.history.anchors import GENESIS
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
 
 
 def verify(connection: sa.Connection) -> None:
     """Return if the ledger is whole. Raises: StorageError naming the first row, or the part, that is not."""
-    _verify_chain(connection)
+    ROWS.verify(connection)
     _verify_derived(connection)
-    _verify_guards(connection)
-    _verify_pages(connection)
+    ROWS.verify_guards(connection, GUARDS)
+    ROWS.verify_pages(connection)
     _verify_answers(connection)
     _verify_flags(connection)
 
@@ -61,16 +59,6 @@ def verify_statements(connection: sa.Connection) -> int:
     return count
 
 
-def _verify_chain(connection: sa.Connection) -> None:
-    previous = GENESIS
-    # As SQLite stores it: a content of another type is not converted, and breaks the chain.
-    rows = connection.exec_driver_sql("SELECT number, content, hash FROM entries ORDER BY number")
-    for expected, (number, content, stated) in enumerate(rows, start=1):
-        previous = chain(previous, content) if isinstance(content, bytes) else ""
-        if (number, stated) != (expected, previous):
-            raise StorageError(f"ledger row {expected} does not continue the chain")
-
-
 def _verify_derived(connection: sa.Connection) -> None:
     columns = [entries.c[field] for field in DERIVED]
     for row in connection.execute(sa.select(entries.c.number, entries.c.content, *columns).order_by(entries.c.number)):
@@ -78,21 +66,6 @@ def _verify_derived(connection: sa.Connection) -> None:
         for field, derived in zip(DERIVED, row[2:], strict=True):
             if content.get(field) != derived:
                 raise StorageError(f"ledger row {row.number}: column {field} is not what the row says")
-
-
-def _verify_guards(connection: sa.Connection) -> None:
-    kept = connection.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger')")
-    found = {str(name): sql for name, sql in kept if sql is not None}
-    for name in sorted(GUARDS.keys() | found.keys()):
-        if found.get(name) != GUARDS.get(name):
-            raise StorageError(f"the ledger's guard {name} is not as this version made it")
-
-
-def _verify_pages(connection: sa.Connection) -> None:
-    """Return if SQLite finds its own pages in order, and every index holds what its rows say."""
-    finding = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
-    if finding != "ok":
-        raise StorageError(f"the ledger's file is damaged: {finding}")
 
 
 def _verify_answers(connection: sa.Connection) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import resource
 import shutil
 from collections import Counter
@@ -29,7 +28,7 @@ from protocol.errors import CohortTooSmall, PlanNotApproved
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, random_id
 from protocol.scorecard.evaluation import area_under_curve, evaluate
-from protocol.sealing.pseudonym import PSEUDONYM_KEY_BYTES, PseudonymKey
+from protocol.sealing.pseudonym import PseudonymKey
 from protocol.signing.dsse import Envelope
 
 QUORUM_SECONDS = 30.0
@@ -190,8 +189,7 @@ class Story:
         narrator = self._narrator
 
         def key_of(borough: str, plan: Digest) -> PseudonymKey:
-            ledger = federation.nodes[borough].ledger
-            return PseudonymKey(ledger.secret(f"pseudonym/{plan}", os.urandom(PSEUDONYM_KEY_BYTES)))
+            return federation.nodes[borough].ledger.pseudonym_key(plan)
 
         self._truth = Truth(self._scenario)
         named = self._truth.name_flags(headers, key_of)

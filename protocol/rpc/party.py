@@ -96,7 +96,7 @@ class Party:
         Raises: ConfigurationError if a file is missing or the roster is not the configured one, does not name this
             party in its role, or names another signing key for it; QuorumNotMet if its custodians did not sign it.
         """
-        key = SigningKey(_hex_file(settings.signing_key))
+        key = read_signing_key(settings.signing_key)
         roster, envelope = first_roster(settings)
         entry = next((p for p in roster.parties if (p.id, p.role) == (settings.id, settings.role)), None)
         if entry is None:
@@ -152,8 +152,9 @@ def read_file(path: Path) -> bytes:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 
 
-def _hex_file(path: Path) -> bytes:
+def read_signing_key(path: Path) -> SigningKey:
+    """Return the Ed25519 key whose seed a file holds in hex. Raises: ConfigurationError naming the file."""
     try:
-        return bytes.fromhex(read_file(path).decode("ascii").strip())
+        return SigningKey(bytes.fromhex(read_file(path).decode("ascii").strip()))
     except (UnicodeDecodeError, ValueError):
         raise ConfigurationError(f"{path}: not a key in hex") from None

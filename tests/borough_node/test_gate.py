@@ -404,7 +404,7 @@ def test_scoring_reads_the_policys_cutoff(world, finished, gate):
 def test_pseudonym_key_has_256_bits_of_the_system(world, finished, gate, ledger, monkeypatch):
     drawn = []
     real = os.urandom
-    monkeypatch.setattr("borough_node.gate.os.urandom", lambda size: drawn.append(size) or real(size))
+    monkeypatch.setattr("borough_node.ledger.store.os.urandom", lambda size: drawn.append(size) or real(size))
     gate.flags(world.approve_policy(finished))
     assert drawn == [32]
 
