@@ -67,8 +67,9 @@ from protocol.history.mirror import History, log_origin
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, PartyId, RandomId, Role, digest_of, random_id
 from protocol.log.note import Checkpoint, SignedCheckpoint, cosign, sign_checkpoint
+from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import Columns, columns_of
-from protocol.scorecard.evaluation import bin_edges, thresholds
+from protocol.scorecard.evaluation import bin_edges
 from protocol.scorecard.inputs import next_inputs
 from protocol.sealing.envelope import (
     ReleaseContext,

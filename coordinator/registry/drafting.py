@@ -29,8 +29,8 @@ from protocol.documents.roster import Roster
 from protocol.errors import ConfigurationError, StateError
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, Name, PartyId, RandomId, random_id
+from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
-from protocol.scorecard.evaluation import thresholds
 
 ANY = "any"
 """Stands for every category without a capacity of its own, and for every protected attribute of the catalogue."""

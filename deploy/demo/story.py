@@ -27,7 +27,8 @@ from protocol.documents.roster import Budget
 from protocol.errors import CohortTooSmall, PlanNotApproved
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, random_id
-from protocol.scorecard.evaluation import area_under_curve, evaluate
+from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.evaluation import evaluate
 from protocol.sealing.pseudonym import PseudonymKey
 from protocol.signing.dsse import Envelope
 

@@ -39,7 +39,10 @@ from protocol.history.mirror import History, log_origin
 from protocol.history.public import PlanRecord
 from protocol.history.spending import spending
 from protocol.ids import Digest, key_id
-from protocol.scorecard.evaluation import HeadEvaluation, Interval, area_under_curve, evaluate, thresholds
+from protocol.scorecard.capacity import thresholds
+from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.evaluation import HeadEvaluation, evaluate
+from protocol.scorecard.intervals import Interval
 from protocol.scorecard.table import ScorecardTable, scorecard_tables
 from protocol.signing.dsse import Envelope
 

@@ -47,8 +47,8 @@ from protocol.errors import (
 from protocol.history.anchors import LedgerAnchors
 from protocol.history.leaves import commitment
 from protocol.ids import Digest
+from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
-from protocol.scorecard.evaluation import thresholds
 from protocol.scorecard.inputs import THRESHOLD_TOLERANCE, check_inputs
 from protocol.scorecard.model import Model, model_of
 from protocol.scorecard.run import Published, Run, published

@@ -15,9 +15,9 @@ import numpy as np
 
 from protocol.documents.plan import ReleaseFunction, ReleaseRequest
 from protocol.errors import ModelMismatch
+from protocol.scorecard.capacity import fairness_edges
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.descent import look_ahead, replay, score_distribution, whitening
-from protocol.scorecard.evaluation import fairness_edges
 from protocol.scorecard.final import final_weights
 from protocol.scorecard.run import Run
 

@@ -7,7 +7,7 @@ import pytest
 from coordinator.registry.drafting import PlanChoices, draft_policy
 from protocol.aggregation.planning import check_plan
 from protocol.errors import ConfigurationError
-from protocol.scorecard.evaluation import thresholds
+from protocol.scorecard.capacity import thresholds
 from tests.integration.local import SAMPLES
 from tests.world import CATALOGUE, CHOICES
 

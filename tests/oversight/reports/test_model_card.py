@@ -16,7 +16,9 @@ from protocol.aggregation.accounting import right_guesses
 from protocol.aggregation.planning import plan_rho
 from protocol.documents.base import Value
 from protocol.errors import MalformedDocument, PlanNotApproved, StateError
-from protocol.scorecard.evaluation import area_under_curve, evaluate, thresholds
+from protocol.scorecard.capacity import thresholds
+from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.evaluation import evaluate
 from protocol.scorecard.table import scorecard_tables
 from tests.federation import PRIVACY, Federation, catalogue, feature
 from tests.world import CATALOGUE, SCORING, TRAINING

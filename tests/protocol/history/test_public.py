@@ -37,7 +37,7 @@ from protocol.errors import (
 )
 from protocol.history.mirror import History
 from protocol.ids import digest_of
-from protocol.scorecard.evaluation import thresholds
+from protocol.scorecard.capacity import thresholds
 from tests.federation import BUDGET_RHO, PRIVACY, PURPOSE, Federation, number, party, plan_key
 
 

@@ -10,7 +10,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from protocol.scorecard.evaluation import HeadEvaluation, area_under_curve, bin_edges, evaluate, threshold_for
+from protocol.scorecard.capacity import threshold_for
+from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.evaluation import HeadEvaluation, bin_edges, evaluate
 from tests.federation import FLAGS_FORCE_CAN_REVIEW, HISTOGRAM, Federation
 
 EDGES = np.linspace(-3, 5, 31)
