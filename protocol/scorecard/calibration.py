@@ -13,21 +13,29 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from protocol.scorecard.capacity import smoothed_tail
+from protocol.scorecard.capacity import smoothed_counts
 from protocol.scorecard.columns import Float64Array
-from protocol.scorecard.curves import CLEAR
-from protocol.scorecard.evaluation import HeadEvaluation
+from protocol.scorecard.evaluation import CLEAR, HeadEvaluation, corners, middles
 from protocol.scorecard.intervals import Interval, mean, share
 
 STEPS = 100
+TOLD = 4.0
+"""A fit stands when the level of the rate is this many times its sd: below, its intervals cover too rarely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recalibration:
     """The best ``sigmoid(intercept + slope * score)``; a calibrated model has intercept 0 and slope 1."""
 
+    coefficients: tuple[float, float]
+    """Intercept and slope."""
     intercept: Interval
     slope: Interval
+
+    def rate(self, scores: Float64Array) -> Float64Array:
+        """Return the recalibrated probability of scores."""
+        intercept, slope = self.coefficients
+        return np.asarray(expit(intercept + slope * scores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +57,20 @@ class CalibrationBin:
 
 def calibration(head: HeadEvaluation) -> tuple[CalibrationBin, ...]:
     """Return the observed rate by score, from the lowest scores to the highest; bins decided on noised counts only."""
-    corners, middles, people = _bins(head)
-    fitted = recalibration(head)
-    predicted, counts = expit(middles), head.negatives + head.positives
+    ends, scores, fitted = corners(head), middles(head), recalibration(head)
+    people, counts = smoothed_counts(head) + 1e-9, head.negatives + head.positives
     found, start = [], 0
     for stop in _groups(counts, head.sigma):
         cells = slice(start, stop)
-        weights = people[cells] + 1e-9
+        weights = people[cells] / people[cells].sum()
         noise = head.sigma**2 * (stop - start)
         found.append(
             CalibrationBin(
-                low=float(corners[start]),
-                high=float(corners[stop]),
+                low=float(ends[start]),
+                high=float(ends[stop]),
                 people=float(counts[cells].sum()),
-                predicted=float(predicted[cells] @ weights / weights.sum()),
-                recalibrated=None if fitted is None else _mean_probability(fitted, middles[cells], weights),
+                predicted=float(expit(scores[cells]) @ weights),
+                recalibrated=None if fitted is None else float(fitted.rate(scores[cells]) @ weights),
                 observed=share(
                     float(head.positives[cells].sum()),
                     float(head.negatives[cells].sum()),
@@ -77,48 +84,37 @@ def calibration(head: HeadEvaluation) -> tuple[CalibrationBin, ...]:
 
 
 def recalibration(head: HeadEvaluation) -> Recalibration | None:
-    """Return the two-parameter fit of the noised histogram; None if the noise hides the positives.
+    """Return the two-parameter fit of the noised histogram; None if the noise hides the positives or the fit.
 
-    Solves ``sum (positives - people sigmoid(a + b s)) (1, s) = 0`` over the bins. The positives enter as noised, so the
-    equations are right on average; the people enter smoothed, so that the equations have one solution.
+    Generalised least squares of ``positives (1 - rate) - negatives rate``, which is 0 on average at the right rate, with
+    the variance that noise and sampling give it: a bin that is mostly noise weighs little.
     """
-    _, scores, people = _bins(head)
-    total = float(head.positives.sum())
-    if not 2 * head.sigma * math.sqrt(scores.size) < total < people.sum():
+    scores, people = middles(head), smoothed_counts(head)
+    total, everybody = max(float(head.positives.sum()), head.sigma * math.sqrt(scores.size), 1.0), float(people.sum())
+    if total >= everybody:
         return None
-    design = np.stack([np.ones_like(scores), scores])
-    center = float(scores @ people / people.sum())
-    coefficients = np.array([math.log(total / (people.sum() - total)), 0.0])
+    center = float(scores @ people / everybody)
+    design = np.stack([np.ones_like(scores), scores - center])
+    found = np.array([math.log(total / (everybody - total)), 1.0])
     for _ in range(STEPS):
-        rate = expit(coefficients @ np.stack([design[0], scores - center]))
-        curvature = people * rate * (1 - rate)
-        shifted = np.stack([design[0], scores - center])
-        step = np.linalg.solve(
-            shifted * curvature @ shifted.T + 1e-9 * np.eye(2), shifted @ (head.positives - people * rate)
-        )
-        coefficients = coefficients + step / max(1.0, float(np.abs(step).max()))
-        if np.abs(step).max() < 1e-10:
-            break
-    else:
-        return None
-    coefficients[0] -= coefficients[1] * center
-    rate = expit(coefficients @ design)
-    inverse = np.linalg.inv(design * (people * rate * (1 - rate)) @ design.T)
-    # Noise of a cell: 1 - rate a positive, -rate a negative. Sampling: the binomial variance.
-    meat = head.sigma**2 * ((1 - rate) ** 2 + rate**2) + people * rate * (1 - rate)
-    covariance = inverse @ (design * meat @ design.T) @ inverse
-    intercept, slope = (
-        mean(float(value), variance=float(variance))
-        for value, variance in zip(coefficients, np.diag(covariance), strict=True)
-    )
-    return Recalibration(intercept, slope)
-
-
-def _bins(head: HeadEvaluation) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return corners (bins + 1,), middles (bins,) and smoothed counts (bins,); open bins are as wide as the others."""
-    width = head.edges[1] - head.edges[0]
-    corners = np.concatenate([[head.edges[0] - width], head.edges, [head.edges[-1] + width]])
-    return corners, (corners[1:] + corners[:-1]) / 2, np.maximum(-np.diff(np.append(smoothed_tail(head), 0.0)), 0.0)
+        rate = expit(found @ design)
+        slopes = design * people * rate * (1 - rate)
+        variance = head.sigma**2 * ((1 - rate) ** 2 + rate**2) + people * rate * (1 - rate) + 1e-9
+        information = slopes / variance @ slopes.T + 1e-9 * np.eye(2)
+        step = np.linalg.solve(information, slopes / variance @ (head.positives * (1 - rate) - head.negatives * rate))
+        found = found + step / max(1.0, 2 * float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-9:
+            if information[0, 0] < TOLD**2:
+                return None
+            covariance = np.linalg.inv(information)
+            back = np.array([1.0, -center])
+            level, slope = float(back @ found), float(found[1])
+            return Recalibration(
+                coefficients=(level, slope),
+                intercept=mean(level, variance=float(back @ covariance @ back)),
+                slope=mean(slope, variance=float(covariance[1, 1])),
+            )
+    return None
 
 
 def _groups(counts: Float64Array, sigma: float) -> list[int]:
@@ -129,10 +125,3 @@ def _groups(counts: Float64Array, sigma: float) -> list[int]:
             ends.append(stop)
             start = stop
     return [*ends[:-1], counts.size]
-
-
-def _mean_probability(fitted: Recalibration, scores: Float64Array, weights: Float64Array) -> float | None:
-    intercept, slope = fitted.intercept.value, fitted.slope.value
-    if intercept is None or slope is None:
-        return None
-    return float(expit(intercept + slope * scores) @ weights / weights.sum())

@@ -73,6 +73,11 @@ def smoothed_tail(head: HeadEvaluation) -> Float64Array:
     return np.minimum.accumulate(weight * by_count + (1 - weight) * by_fit)
 
 
+def smoothed_counts(head: HeadEvaluation) -> Float64Array:
+    """Return how many people lie in each bin by the smoothed tail, none below 0."""
+    return np.maximum(-np.diff(np.append(smoothed_tail(head), 0.0)), 0.0)
+
+
 def _log_cubic(counts: Float64Array, sigma: float) -> Float64Array:
     place = np.arange(counts.size) / counts.size
     spread = np.sqrt(2 * sigma**2 + np.maximum(counts, 1.0))

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protocol.scorecard.calibration import recalibration
+from protocol.scorecard.capacity import smoothed_counts
 from protocol.scorecard.columns import Float64Array
-from protocol.scorecard.evaluation import HeadEvaluation
+from protocol.scorecard.evaluation import CLEAR, HeadEvaluation, middles
 from protocol.scorecard.intervals import Interval, ratio, share
 
-CLEAR = 5.0
-"""A sum of noised cells is told from 0 when it is this many times its sd."""
 NOT_KNOWN = Interval(None, 0.0, 1.0)
 
 
@@ -81,38 +81,41 @@ def average_precision(head: HeadEvaluation) -> Interval:
 
     The highest bins are taken together until their count is told from the noise. If precision falls with the score, the
     truth lies above that of tied scores by at most their recall times what their precision lacks to 1: the upper end
-    takes that in. The whole range if the noise hides the positives or everybody.
+    takes that in. The whole range if the noise hides everybody, the positives, or how their rate rises with the score.
     """
-    positives, negatives = _highest_first(head)
-    p = float(positives.sum())
-    if p <= 2 * head.sigma * math.sqrt(positives.size):
-        return NOT_KNOWN
-    counted = np.cumsum(positives + negatives)
-    clear = np.nonzero(counted > CLEAR * head.sigma * np.sqrt(2 * np.arange(1, counted.size + 1)))[0]
-    if not clear.size:
+    fitted, people = recalibration(head), smoothed_counts(head)[::-1]
+    p = float(head.positives.sum())
+    # The smoothed count decides: where the noised one first comes out high, it is likely to be too high.
+    clear = np.nonzero(np.cumsum(people) > CLEAR * head.sigma * np.sqrt(2 * np.arange(1, people.size + 1)))[0]
+    if fitted is None or not clear.size or p <= 2 * head.sigma * math.sqrt(people.size):
         return NOT_KNOWN
     tied = int(clear[0])
-    positives, negatives = (np.append(cells[: tied + 1].sum(), cells[tied + 1 :]) for cells in (positives, negatives))
+    expected = people * fitted.rate(middles(head)[::-1])
+    positives, negatives, people, expected = (
+        np.append(cells[: tied + 1].sum(), cells[tied + 1 :])
+        for cells in (head.positives[::-1], head.negatives[::-1], people, expected)
+    )
     noise = head.sigma**2 * np.append(tied + 1.0, np.ones(positives.size - 1))
-    hits, above = np.cumsum(positives), np.maximum(np.cumsum(positives + negatives), 1e-9)
-    precision = hits / above
-    # How the sum of positives times precision moves with one more positive, and one more negative, in each cell.
-    by_positive = precision + _from_here(positives * (above - hits) / above**2)
-    by_negative = -_from_here(positives * hits / above**2)
-    spread = noise + np.maximum(positives, 0.0)
+    hits = np.cumsum(positives)
+    precision = hits / np.maximum(np.cumsum(positives + negatives), 1.0)
+    # How the sum of positives times precision moves with one more positive, and one more negative, in each cell. Taken
+    # at the fitted counts: at the noised ones the error would look small just where noise made the figure small.
+    above = np.maximum(np.cumsum(people), 1.0)
+    likely = np.cumsum(expected) / above
+    by_positive = likely + _from_here(expected * (1 - likely) / above)
+    by_negative = -_from_here(expected * likely / above)
+    spread = noise + expected
+    # A cell's noise counts in its own precision too, so their product is too large by the noise's variance on average.
+    ordered = float(positives @ precision - (noise / above).sum())
     found = ratio(
-        max(float(positives @ precision), 0.0),
+        max(ordered, 0.0),
         p,
-        var_a=float(spread @ by_positive**2 + (noise + np.maximum(negatives, 0.0)) @ by_negative**2),
+        var_a=float(spread @ by_positive**2 + (noise + people - expected) @ by_negative**2),
         var_b=float(spread.sum()),
         covariance=float(spread @ by_positive),
     )
     room = max(float(hits[0]), 0.0) / p * (1 - min(max(float(precision[0]), 0.0), 1.0))
     return Interval(found.value, found.low, found.high + room).within(0.0, 1.0)
-
-
-def _highest_first(head: HeadEvaluation) -> tuple[Float64Array, Float64Array]:
-    return head.positives[::-1], head.negatives[::-1]
 
 
 def _from_here(values: Float64Array) -> Float64Array:

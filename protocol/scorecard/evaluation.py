@@ -10,6 +10,9 @@ from protocol.documents.plan import TrainingPlan
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.run import Run
 
+CLEAR = 5.0
+"""A sum of noised cells is told from 0 when it is this many times its sd."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeadEvaluation:
@@ -43,3 +46,15 @@ def evaluate(run: Run) -> tuple[HeadEvaluation, ...]:
 def bin_edges(plan: TrainingPlan, center: float, spread: float) -> Float64Array:
     """Return the inner edges: equal steps of the standardised score between the plan's low and high."""
     return center + spread * np.linspace(plan.histogram.low, plan.histogram.high, plan.histogram.bins - 1)
+
+
+def corners(head: HeadEvaluation) -> Float64Array:
+    """Return where the bins begin and the last one ends, shape (bins + 1,); open bins count as wide as the others."""
+    width = head.edges[1] - head.edges[0]
+    return np.concatenate([[head.edges[0] - width], head.edges, [head.edges[-1] + width]])
+
+
+def middles(head: HeadEvaluation) -> Float64Array:
+    """Return the middle of each bin, shape (bins,)."""
+    ends = corners(head)
+    return np.asarray((ends[1:] + ends[:-1]) / 2)

@@ -9,7 +9,7 @@ import pytest
 
 from protocol.documents.arrays import Array
 from protocol.errors import ModelMismatch
-from protocol.scorecard.evaluation import thresholds
+from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.inputs import THRESHOLD_TOLERANCE, check_inputs
 from tests.world import EVERYTHING, World
 
