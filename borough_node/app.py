@@ -12,7 +12,7 @@ from borough_node.agent import Agent
 from borough_node.client_app import answer_bytes, build_app
 from borough_node.gate import Gate, Noise
 from borough_node.ledger import Ledger
-from borough_node.records import Records, table_reader
+from borough_node.records import Records, reader_of
 from borough_node.settings import NodeSettings
 from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.noise import SYSTEM_ENTROPY, discrete_gaussian
@@ -61,7 +61,7 @@ class Node:
             borough=settings.id,
             signing_key=self.party.signing_key,
             ledger=self.ledger,
-            records=Records(table_reader(settings.table, layout_of=settings.catalogue)),
+            records=Records(reader_of(settings, clock=clock, report=report)),
             reader=self.reader,
             clock=clock,
             noise=noise,

@@ -10,13 +10,21 @@ from typing import Annotated
 import typer
 
 from borough_node.explaining_cli import explain_app, journal_app, operator_app
+from borough_node.features.extract import covered_cutoffs
 from borough_node.ledger import GENESIS, Ledger, LedgerEntry
 from borough_node.ledger.account import Account, Loss, account_of
 from borough_node.ledger.chain import charges_of
 from borough_node.ledger.comparison import LogComparison, compare
 from borough_node.records import table_reader
 from borough_node.settings import NodeSettings
+from borough_node.sources.contract.cutoffs import date_of
 from borough_node.sources.layout import load_catalogue
+from borough_node.sources.personnel.checking import Report as PersonnelReport
+from borough_node.sources.personnel.checking import as_json as report_json
+from borough_node.sources.personnel.checking import check as check_tables
+from borough_node.sources.personnel.settings import PersonnelSettings, is_personnel
+from borough_node.sources.personnel.skeleton import SETTINGS, skeleton, write_skeleton
+from borough_node.sources.personnel.staging import staged
 from protocol.clock import SystemClock
 from protocol.errors import ConfigurationError
 from protocol.history.files import mirror_from_files
@@ -29,6 +37,8 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(operator_app, name="operator")
 app.add_typer(explain_app, name="explain")
 app.add_typer(journal_app, name="journal")
+
+ON_SCREEN = "These counts are for the operator's screen; they are sent nowhere."
 
 SettingsFile = Annotated[Path, typer.Argument(help="The node's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
@@ -51,20 +61,85 @@ def run(settings_file: SettingsFile) -> None:
 
 
 @app.command()
-def check(settings_file: SettingsFile, as_json: AsJson = False) -> None:
-    """Read the borough's table with its catalogue and say whether it can be used. Changes nothing."""
+def init(
+    directory: Annotated[Path, typer.Argument(help="A folder; made if absent.", metavar="DIRECTORY")],
+    borough: Annotated[str, typer.Option(help="The borough's id, as the exports have it.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+) -> None:
+    """Write commented settings for a borough's own tables (CSV, Parquet, PostgreSQL), and an empty table of each kind."""
     with explained_errors():
+        files = skeleton(borough)
+        if not dry_run:
+            write_skeleton(directory, files)
+        for name in files:
+            typer.echo(f"{'would write' if dry_run else 'wrote'} {directory / name}")
+        typer.echo(f"Put the exports into {directory / 'exports'}, then: custodes node check {directory / SETTINGS}")
+
+
+@app.command()
+def check(
+    settings_file: Annotated[
+        Path, typer.Argument(help="The node's settings.toml, or the personnel.toml alone.", metavar="SETTINGS")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Read the borough's tables and say whether they can be used, and what to do if not. Changes nothing."""
+    with explained_errors():
+        if is_personnel(settings_file):
+            _check_personnel(settings_file, as_json=as_json)
+            return
         settings = NodeSettings.load(settings_file)
-        _, catalogue = load_catalogue(settings.catalogue)
-        table = table_reader(settings.table, layout_of=settings.catalogue)(catalogue)
-        cutoffs = sorted(set(table.cutoff.tolist()))
-        if as_json:
-            print_json({"rows": table.rows, "cutoffs": cutoffs, "features": len(catalogue.features), "usable": True})
-        else:
-            typer.echo(
-                f"Usable: {table.rows} rows, cutoffs {cutoffs[0]} to {cutoffs[-1]}, {len(catalogue.features)} features."
-            )
-            typer.echo("These counts are for the operator's screen; they are sent nowhere.")
+        if settings.personnel is not None:
+            _check_personnel(settings.personnel, as_json=as_json)
+        elif settings.table is not None:
+            _check_table(settings.table, settings.catalogue, as_json=as_json)
+
+
+def _check_table(table_file: Path, catalogue_file: Path, *, as_json: bool) -> None:
+    _, catalogue = load_catalogue(catalogue_file)
+    table = table_reader(table_file, layout_of=catalogue_file)(catalogue)
+    cutoffs = sorted(set(table.cutoff.tolist()))
+    if as_json:
+        print_json({"rows": table.rows, "cutoffs": cutoffs, "features": len(catalogue.features), "usable": True})
+    else:
+        typer.echo(
+            f"Usable: {table.rows} rows, cutoffs {cutoffs[0]} to {cutoffs[-1]}, {len(catalogue.features)} features."
+        )
+        typer.echo(ON_SCREEN)
+
+
+def _check_personnel(settings_file: Path, *, as_json: bool) -> None:
+    """Print the report. Raises: TableInvalid, after it, if the tables may not be used."""
+    with staged(PersonnelSettings.load(settings_file)) as tables:
+        report = check_tables(tables, now=SystemClock().now())
+        cutoffs = covered_cutoffs(tables) if report.usable else ()
+    if as_json:
+        print_json(report_json(report) | {"cutoffs": list(cutoffs)})
+    else:
+        for line in _report_lines(report, cutoffs):
+            typer.echo(line)
+    report.require_usable()
+
+
+def _report_lines(report: PersonnelReport, cutoffs: tuple[int, ...]) -> Iterator[str]:
+    for name, rows in report.rows.items():
+        months = report.coverage.get(name, {})
+        when = f", {min(months)} to {max(months)}" if months else ""
+        yield f"{name}: absent" if name in report.absent else f"{name}: {rows} rows{when}"
+    for problem in report.problems:
+        where = problem.table if problem.column is None else f"{problem.table}.{problem.column}"
+        rows = f" ({problem.rows} rows)" if problem.rows else ""
+        yield f"{problem.severity}: {where}{rows}: {problem.advice}"
+        yield from (f"    {key}" for key in problem.keys)
+    errors = len(report.errors())
+    if errors:
+        yield f"Not usable: {errors} errors. Correct them at the source and export again; nothing was taken over."
+    elif cutoffs:
+        days = ", ".join(f"{cutoff} ({date_of(cutoff)})" for cutoff in cutoffs)
+        yield f"Usable. Cutoffs whose half-year is covered: {days}."
+    else:
+        yield "Usable, but no whole half-year is covered by duties, so there is nothing to train on or to score yet."
+    yield ON_SCREEN
 
 
 @ledger_app.command()

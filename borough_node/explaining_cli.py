@@ -18,7 +18,7 @@ from borough_node.explaining.explanation import Explanation
 from borough_node.explaining.request import ExplanationRequest, agree, ask
 from borough_node.ledger import Ledger
 from borough_node.ledger.journal import Journal
-from borough_node.records import Records, table_reader
+from borough_node.records import Records, reader_of
 from borough_node.settings import NodeSettings
 from protocol.clock import SystemClock
 from protocol.documents.base import describe
@@ -26,7 +26,7 @@ from protocol.errors import ConfigurationError
 from protocol.history.files import mirror_from_files
 from protocol.ids import random_id
 from protocol.rpc.party import read_file, read_signing_key
-from protocol.rpc.process import explained_errors, print_json
+from protocol.rpc.process import event_log, explained_errors, print_json
 from protocol.signing.dsse import Envelope
 from protocol.signing.keys import SigningKey
 
@@ -128,7 +128,7 @@ def show_explanation(
             borough=settings.id,
             operators=settings.operators,
             public=mirror.history.public,
-            records=Records(table_reader(settings.table, layout_of=settings.catalogue)),
+            records=Records(reader_of(settings, clock=SystemClock(), report=event_log(settings.id))),
             ledger=Ledger(settings.state / "ledger.sqlite"),
             journal=Journal(settings.state / "journal.sqlite"),
             clock=SystemClock(),

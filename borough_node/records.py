@@ -9,12 +9,15 @@ import numpy as np
 
 from borough_node.features.cohort import Cohort, group_codes
 from borough_node.features.matrix import design_matrix
+from borough_node.features.personnel import PersonnelReader
+from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import PersonnelTable, read_table, rows_at
 from protocol.aggregation.planning import PER_PERSON
+from protocol.clock import Clock
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
-from protocol.errors import TableInvalid
+from protocol.errors import ConfigurationError, TableInvalid
 from protocol.ids import Digest
 from protocol.scorecard.columns import Columns, columns_of
 
@@ -32,8 +35,17 @@ def table_reader(table: Path, *, layout_of: Path) -> TableReader:
     return read
 
 
+def reader_of(settings: NodeSettings, *, clock: Clock, report: Callable[[str, str], None]) -> TableReader:
+    """Return the reader of the borough's rows: its own tables of the personnel contract, or its one table."""
+    if settings.personnel is not None:
+        return PersonnelReader(settings.personnel, settings.state / "personnel", clock, report)
+    if settings.table is None:
+        raise ConfigurationError("table, personnel: give the path of one of the two")
+    return table_reader(settings.table, layout_of=settings.catalogue)
+
+
 class Records:
-    """The borough's table, read once for each catalogue."""
+    """The borough's rows, read once for each catalogue."""
 
     def __init__(self, read: TableReader) -> None:
         self._read = read

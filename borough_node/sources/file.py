@@ -58,32 +58,53 @@ def opened(path: Path) -> Iterator[OpenFile]:
         path: Ends in ``.csv`` (UTF-8, comma, a header line, an empty field is a missing value) or ``.parquet``.
     Raises: TableInvalid if the file is not there, or cannot be read whole, at opening or within the block.
     """
+    connection = offline_database()
+    try:
+        with readable(path):
+            yield open_in(connection, path)
+    finally:
+        connection.close()
+
+
+def offline_database() -> duckdb.DuckDBPyConnection:
+    """Return a new database in memory that never fetches an extension."""
+    offline: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    return duckdb.connect(":memory:", config=offline)
+
+
+def open_in(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
+    """Return the file as something that the database can query. Raises: TableInvalid."""
     full = path.resolve()
     if not full.is_file():
         raise TableInvalid(f"{path}: no such file")
     if re.search(r"[*?\[\]{}]", str(full)):
         # The database would read it as a pattern over several files.
         raise TableInvalid(f"{path}: rename it; a path may not contain * ? [ ] {{ }}")
-    offline: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-    connection = duckdb.connect(":memory:", config=offline)
+    match full.suffix.lower():
+        case ".csv":
+            return _csv(connection, full)
+        case ".parquet":
+            return _parquet(connection, full)
+        case _:
+            raise TableInvalid(f"{path.name}: neither .csv nor .parquet; export it as one of them")
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the database's errors within the block, which may quote the file's content, into a refusal that does not.
+
+    Raises: TableInvalid.
+    """
     try:
-        match full.suffix.lower():
-            case ".csv":
-                yield _csv(connection, full)
-            case ".parquet":
-                yield _parquet(connection, full)
-            case _:
-                raise TableInvalid(f"{path.name}: neither .csv nor .parquet; export it as one of them")
+        yield
     except duckdb.Error as error:
         line = re.search(r"Line: (\d+)", str(error))
         where = f" at line {line.group(1)}" if line else ""
         reason = f"unreadable or truncated{where} ({type(error).__name__})"
         raise TableInvalid(f"{path.name}: {reason}; export it again") from None
-    finally:
-        connection.close()
 
 
 def quoted(name: str) -> str:
@@ -96,22 +117,23 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(quoted(name) for name in names)
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """Return a text as SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
     # Without the option, a folder named "a=1" on the way to the file would become a column.
-    relation = f"read_parquet({_literal(str(path))}, hive_partitioning=false)"
+    relation = f"read_parquet({literal(str(path))}, hive_partitioning=false)"
     described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
     return OpenFile(connection, relation, {str(row[0]): str(row[1]) for row in described})
 
 
 def _csv(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
     header = _header(path)
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in header)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
     relation = (
-        f"read_csv({_literal(str(path))}, auto_detect=false, header=true, columns={{{columns}}}, delim=',',"
+        f"read_csv({literal(str(path))}, auto_detect=false, header=true, columns={{{columns}}}, delim=',',"
         " quote='\"', escape='\"', nullstr='', strict_mode=true, null_padding=false, ignore_errors=false,"
         " hive_partitioning=false)"
     )

@@ -48,6 +48,9 @@ class Bounded(Value):
         return self
 
 
+Sensitivity = Literal["operational", "personal", "criminal", "special", "confidential"]
+"""What a feature is made from: equipment, personnel records, allegations and findings, special categories, confidences."""
+
 Transform = Annotated[Count | Scaled | Bounded, Field(discriminator="kind")]
 
 
@@ -65,6 +68,7 @@ class Feature(Value):
     reason: Text
     """What a flagged officer reads when this feature weighed in."""
     legal_note: str
+    sensitivity: Sensitivity = "personal"
 
 
 class Head(Value):

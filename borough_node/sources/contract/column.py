@@ -12,6 +12,8 @@ from typing import Literal
 
 import polars as pl
 
+from protocol.documents.catalogue import Sensitivity
+
 Kind = Literal["text", "whole", "number", "flag", "date", "time"]
 
 DTYPES: dict[Kind, pl.DataType] = {
@@ -23,8 +25,6 @@ DTYPES: dict[Kind, pl.DataType] = {
     "time": pl.Datetime("us", "UTC"),
 }
 """Polars type of each kind. A date is a calendar day where the force is; a time is an instant, in UTC."""
-
-Sensitivity = Literal["operational", "personal", "criminal", "special", "confidential"]
 
 SENSITIVITIES: dict[Sensitivity, str] = {
     "operational": "says nothing about a person by itself",

@@ -159,7 +159,7 @@ CONFIDENTIAL_REPORTS = Table(
     basis="Protected disclosures (ERA 1996 Part IVA; Police (Conduct) Regulations 2020).",
     retention="conduct",
     columns=(
-        Column(name="report_id", kind="text", meaning="The report.", sensitivity="confidential"),
+        Column(name="report_id", kind="text", meaning="The report.", sensitivity="operational"),
         Column(name="staff_no", kind="text", meaning="Whom it is about.", refers="staff", sensitivity="confidential"),
         Column(name="received_on", kind="date", meaning="Day of receipt.", unit="day", sensitivity="confidential"),
         Column(name="theme", kind="text", meaning="What it is about.", allowed=ALLEGATIONS, sensitivity="confidential"),

@@ -3,7 +3,7 @@ import numpy as np
 from borough_node.features.matrix import design_matrix
 from borough_node.sources.table import split_by_silo
 from protocol.documents.catalogue import FeatureCatalogue
-from tests.borough_node.sources.personnel import CATALOGUE, catalogue_fields, columns, read, write
+from tests.borough_node.sources.made_table import CATALOGUE, catalogue_fields, columns, read, write
 
 
 def test_the_matrix_has_the_constant_and_the_transformed_features(tmp_path):

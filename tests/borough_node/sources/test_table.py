@@ -11,7 +11,7 @@ from borough_node.sources.layout import TableLayout
 from borough_node.sources.table import party_id, rows_at, split_by_silo, split_table
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.errors import ConfigurationError, TableInvalid
-from tests.borough_node.sources.personnel import LAYOUT, catalogue_fields, columns, feature, read, write
+from tests.borough_node.sources.made_table import LAYOUT, catalogue_fields, columns, feature, read, write
 
 BOTH = pytest.mark.parametrize("suffix", ["parquet", "csv"])
 

@@ -1,0 +1,85 @@
+"""The last tables that passed the check, kept as Parquet: what features are computed from while a source is bad.
+
+Rules this module keeps: a snapshot is whole or not there (written aside, then named by one atomic replacement);
+only the newest stays; its folder is the node's own, and as sensitive as the sources.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from borough_node.sources.contract import TABLES
+from borough_node.sources.file import listed, literal
+from borough_node.sources.personnel.settings import PersonnelSettings
+from borough_node.sources.personnel.staging import Staged
+from protocol.errors import StorageError
+
+CURRENT = "current.json"
+"""Names the folder of the last good snapshot."""
+
+
+def save(staged: Staged, directory: Path, *, now: datetime) -> None:
+    """Keep the staged tables, which were checked, as the last good ones.
+
+    Raises: StorageError if they cannot be written; the snapshot before stays.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = directory / f"snapshot-{_next_number(directory):06d}"
+        folder.mkdir(mode=0o700)
+        for name in staged.tables:
+            _write(staged, name, folder / f"{name}.parquet")
+        told = {"snapshot": folder.name, "taken_at": now.isoformat(), "absent": list(staged.settings.absent)}
+        aside = directory / f"{CURRENT}.new"
+        aside.write_text(json.dumps(told), encoding="utf-8")
+        os.replace(aside, directory / CURRENT)
+        for old in directory.glob("snapshot-*"):
+            if old != folder:
+                shutil.rmtree(old)
+    except OSError as error:
+        raise StorageError(f"snapshot in {directory}: {type(error).__name__}: {error.strerror}") from None
+
+
+def last_good(directory: Path, *, of: PersonnelSettings) -> PersonnelSettings | None:
+    """Return settings that read the last good snapshot; None: there is none.
+
+    Raises: StorageError if it is damaged.
+    """
+    try:
+        told = json.loads((directory / CURRENT).read_text(encoding="utf-8"))
+        folder = directory / str(told["snapshot"])
+        there = {name: str(folder / f"{name}.parquet") for name in TABLES if (folder / f"{name}.parquet").exists()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"snapshot in {directory}: {type(error).__name__}") from None
+    absent = tuple(name for name in TABLES if name in told.get("absent", ()) or name not in there)
+    return PersonnelSettings(
+        borough=of.borough,
+        time_zone=of.time_zone,
+        tables={name: place for name, place in there.items() if name not in absent},
+        absent=absent,
+    )
+
+
+def _write(staged: Staged, name: str, target: Path) -> None:
+    columns = [
+        f"make_timestamptz(epoch_us({listed([c.name])})) AS {listed([c.name])}"
+        if c.kind == "time"
+        else listed([c.name])
+        for c in TABLES[name].columns
+    ]
+    staged.run(f"COPY (SELECT {', '.join(columns)} FROM {name}) TO {literal(str(target))} (FORMAT parquet)")
+    target.chmod(0o600)
+
+
+def _next_number(directory: Path) -> int:
+    numbers = [
+        int(found.group(1)) for path in directory.iterdir() if (found := re.fullmatch(r"snapshot-(\d+)", path.name))
+    ]
+    return max(numbers, default=0) + 1
