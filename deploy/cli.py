@@ -8,9 +8,10 @@ from borough_node.cli import app as node_app
 from coordinator.cli import app as coordinator_app
 from deploy.demo.cli import demo
 from deploy.federation_cli import app as federation_app
+from deploy.force.cli import app as force_app
 from deploy.privacy_audit.cli import privacy
-from oversight.audit_cli import audit_app
 from oversight.cli import (
+    audit_app,
     custodian_app,
     investigator_app,
     issuer_app,
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.add_typer(federation_app, name="federation")
+app.add_typer(force_app, name="force")
 app.add_typer(node_app, name="node")
 app.add_typer(coordinator_app, name="coordinator")
 app.add_typer(unmasker_app, name="unmasker")

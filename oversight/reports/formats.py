@@ -51,9 +51,7 @@ def points(value: float) -> str:
 
 def short(value: float) -> str:
     """Return a value of a feature with three significant digits."""
-    decimals = _decimals(value, 3)
-    text = f"{value:,.{decimals}f}"
-    return _with_minus(text.rstrip("0").rstrip(".") if decimals else text)
+    return _with_minus(f"{value:,.{_decimals(value, 3)}f}")
 
 
 def scientific(value: float) -> str:
