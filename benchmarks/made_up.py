@@ -27,9 +27,9 @@ PURPOSE = "benchmark"
 
 
 def made_up_roster(keys: Mapping[PartyId, SigningKey], boroughs: Sequence[PartyId]) -> Roster:
-    """Return a roster of these boroughs, a coordinator, an unmasker, a witness and two custodians."""
+    """Return a roster of these boroughs, a coordinator, an unmasker, a witness, an issuer and two custodians."""
     roles: dict[PartyId, Role] = dict.fromkeys(boroughs, "borough")
-    roles |= {"coordinator": "coordinator", "unmasker": "unmasker", "witness": "witness"}
+    roles |= {"coordinator": "coordinator", "unmasker": "unmasker", "witness": "witness", "issuer": "issuer"}
     roles |= {"custodian-1": "custodian", "custodian-2": "custodian"}
     return Roster(
         force="benchmark",

@@ -10,8 +10,8 @@ from deploy.demo.cli import demo
 from deploy.federation_cli import app as federation_app
 from deploy.force.cli import app as force_app
 from deploy.privacy_audit.cli import privacy
+from oversight.audit_cli import audit_app
 from oversight.cli import (
-    audit_app,
     custodian_app,
     investigator_app,
     issuer_app,

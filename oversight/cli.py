@@ -1,10 +1,8 @@
-"""``custodes unmasker|witness|custodian|issuer|investigator|audit``: what the oversight roles run."""
+"""``custodes unmasker|witness|custodian|issuer|investigator``: what the oversight roles run."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,8 +15,6 @@ from oversight.app import (
     open_investigator,
     open_issuer,
 )
-from oversight.audit.verify import read_mirror, verify_directory
-from oversight.reports.model_card import model_card, write_card
 from oversight.settings import (
     CustodianSettings,
     InvestigatorSettings,
@@ -31,14 +27,12 @@ from protocol.documents.cases import Warrant, WarrantFlag
 from protocol.errors import NotLogged
 from protocol.ids import random_id
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
-from protocol.scorecard.table import ScorecardTable, scorecard_tables
 
 unmasker_app = typer.Typer(no_args_is_help=True, help="Run the data-protection office's unmasker.")
 witness_app = typer.Typer(no_args_is_help=True, help="Run a witness of the log.")
 custodian_app = typer.Typer(no_args_is_help=True, help="A custodian's desk.")
 issuer_app = typer.Typer(no_args_is_help=True, help="A warrant issuer's desk.")
 investigator_app = typer.Typer(no_args_is_help=True, help="An investigator's desk.")
-audit_app = typer.Typer(no_args_is_help=True, help="Check the log.")
 
 SettingsFile = Annotated[Path, typer.Argument(help="This party's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
@@ -239,83 +233,3 @@ def open_flag(settings_file: SettingsFile, warrant: str, flag: str) -> None:
         connection, desk = open_investigator(InvestigatorSettings.load(settings_file), clock=SystemClock())
         typer.echo(desk.open(warrant, flag).identity)
         connection.close()
-
-
-@audit_app.command("verify")
-def verify(
-    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
-    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
-    on: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Show budgets as they stood on this day; else today.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Check the whole public log, offline: signatures, quorums, spending, the model, every unmasking and opening."""
-    with explained_errors():
-        report = verify_directory(directory, genesis=genesis, on=(on or SystemClock().now()).date())
-        if as_json:
-            print_json(dataclasses.asdict(report))
-            return
-        typer.echo(f"The log of {report.size} leaves holds; root {report.root}.")
-        for kind, count in report.leaves_by_kind.items():
-            typer.echo(f"  {count:>6} {kind}")
-        for plan in report.plans:
-            state = "closed" if plan.closed else "open"
-            typer.echo(
-                f"plan {plan.plan[:16]}: epsilon {plan.epsilon:g}, {plan.releases} releases, {state}; model follows from the sums"
-            )
-        for purpose in report.spending:
-            typer.echo("\n".join(purpose.lines()))
-        typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")
-
-
-@audit_app.command("scorecard")
-def scorecard(
-    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
-    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
-    plan: Annotated[str, typer.Option(help="Digest of the finished plan.")],
-    as_json: AsJson = False,
-) -> None:
-    """Print a plan's model as one table for each category, in the catalogue's words; the whole log is checked first."""
-    with explained_errors():
-        record = read_mirror(directory, genesis=genesis).history.public.plan(plan)
-        model = record.model()
-        tables = scorecard_tables(model, record.catalogue)
-        if as_json:
-            print_json({"model": model.digest(), "heads": [dataclasses.asdict(table) for table in tables]})
-            return
-        typer.echo(f"Model {model.digest()}; 20 points double the odds.")
-        for table in tables:
-            for line in _table_lines(table):
-                typer.echo(line)
-
-
-def _table_lines(table: ScorecardTable) -> Iterator[str]:
-    yield ""
-    yield f"{table.title} ({table.category}): intercept {table.intercept:+.3f}, the force's mean {table.mean_score:+.3f}"
-    for row in table.rows:
-        yield f"  {row.points_per_unit:+8.2f} points for {row.points_are_for}, weight {row.weight:+.3f}: {row.feature}"
-        yield f"           {row.definition} Unit: {row.unit}."
-        yield (
-            f"           Counts from {row.counts_from:g} until {row.counts_until:g}; the force's mean is {row.mean:+.3f}, "
-            f"that is {row.mean_value:.4g}; {row.direction}."
-        )
-
-
-@audit_app.command("card")
-def card(
-    directory: Annotated[Path, typer.Argument(help="The log's static files.")],
-    genesis: Annotated[str, typer.Option(help="Digest of the first roster.")],
-    plan: Annotated[str, typer.Option(help="Digest of the finished plan.")],
-    out: Annotated[Path, typer.Option(help="Folder for model-card.html and model-card.json.")],
-    as_json: AsJson = False,
-) -> None:
-    """Write a plan's model card, as a page and as JSON; the whole log is checked first, and nothing else is read."""
-    with explained_errors():
-        made = model_card(read_mirror(directory, genesis=genesis).history, plan)
-        paths = write_card(made, out)
-        if as_json:
-            typer.echo(made.encode(), nl=False)
-            return
-        for path in paths:
-            typer.echo(path)

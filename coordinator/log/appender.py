@@ -56,17 +56,16 @@ class Appender:
             before = self.history.tree.size
             try:
                 with self._database.transaction() as connection:
-                    return [self._append(connection, kind, envelope, also) for kind, envelope, also in documents]
+                    new = [leaf_for(kind, envelope, now=self._clock.now()) for kind, envelope, _ in documents]
+                    for logged in new:
+                        self.history.apply(logged.leaf)
+                    self._store.insert(connection, before, new)
+                    for index, (_, _, also) in enumerate(documents, start=before):
+                        if also is not None:
+                            also(connection, index)
+                return list(range(before, before + len(new)))
             finally:
                 self._recover_if_ahead(before)
-
-    def _append(self, connection: Transaction, kind: str, envelope: Envelope, also: AlsoWrite | None) -> int:
-        logged = leaf_for(kind, envelope, now=self._clock.now())
-        index = self.history.apply(logged.leaf)
-        self._store.insert(connection, index, kind, logged)
-        if also is not None:
-            also(connection, index)
-        return index
 
     def _recover_if_ahead(self, before: int) -> None:
         """Replay the database if a transaction was rolled back after leaves were applied."""

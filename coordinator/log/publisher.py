@@ -37,6 +37,7 @@ class Publisher:
         self._report = report
         self._channels: dict[PartyId, grpc.Channel] = {}
         self._sizes: dict[PartyId, int] = {}
+        self._written = 0
         self._lock = threading.Lock()
 
     def publish(self) -> SignedCheckpoint:
@@ -48,6 +49,8 @@ class Publisher:
             latest = self._appender.latest()
             history = self._appender.history
             if latest is not None and latest.checkpoint.size == history.tree.size:
+                # A kill may have come between the database and the files.
+                self._write(latest)
                 return latest
             fresh = self._appender.checkpoint(self._key)
             roster = history.public.roster
@@ -61,8 +64,13 @@ class Publisher:
                             signed = signed.with_signature(line)
             verify_checkpoint(signed, roster)
             self._appender.store_checkpoint(signed)
-            write_static(self._directory, history, signed)
+            self._write(signed)
             return signed
+
+    def _write(self, signed: SignedCheckpoint) -> None:
+        if signed.checkpoint.size != self._written:
+            write_static(self._directory, self._appender.history, signed)
+            self._written = signed.checkpoint.size
 
     def _cosigned(self, witness: PartyId, signed: SignedCheckpoint) -> SignedCheckpoint:
         """Return the note with this witness's line, or as it was: one absent witness must not stop the log."""

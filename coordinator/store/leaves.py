@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
@@ -32,18 +32,21 @@ class LeafStore:
         with self._database.transaction() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(leaves)).scalar_one())
 
-    def insert(self, connection: Transaction, index: int, kind: str, logged: LoggedLeaf) -> None:
-        """Store a leaf with its salt and body."""
-        connection.execute(
-            sa.insert(leaves).values(
-                index=index,
-                kind=kind,
-                skeleton=logged.leaf.skeleton_bytes,
-                body_hash=logged.leaf.body_hash,
-                salt=logged.salt,
-                body=logged.body,
-            )
-        )
+    def insert(self, connection: Transaction, start: int, logged: Sequence[LoggedLeaf]) -> None:
+        """Store leaves with their salts and bodies, the first of them at index ``start``."""
+        rows = [
+            {
+                "index": index,
+                "kind": one.kind,
+                "skeleton": one.leaf.skeleton_bytes,
+                "body_hash": one.leaf.body_hash,
+                "salt": one.salt,
+                "body": one.body,
+            }
+            for index, one in enumerate(logged, start=start)
+        ]
+        if rows:
+            connection.execute(sa.insert(leaves), rows)
 
     def latest_checkpoint(self) -> SignedCheckpoint | None:
         """Return the last witnessed checkpoint."""

@@ -164,6 +164,34 @@ class WeightCard(Value):
     reason: str
 
 
+class CurveCard(Value):
+    """What flagging everybody at or above a score would give."""
+
+    score: float
+    false_positive_rate: Estimate
+    recall: Estimate
+    precision: Estimate
+
+
+class CalibrationCard(Value):
+    """The observed rate among people with scores in a range, beside what the scores say."""
+
+    low: float
+    high: float
+    people: float
+    """Noised count."""
+    predicted: float
+    recalibrated: float | None
+    observed: Estimate
+
+
+class RecalibrationCard(Value):
+    """The fit that turns scores into probabilities; a calibrated model has intercept 0 and slope 1."""
+
+    intercept: Estimate
+    slope: Estimate
+
+
 class HeadCard(Value):
     """One category: how well it tells people apart, where its threshold lies, and its whole scorecard."""
 
@@ -174,11 +202,18 @@ class HeadCard(Value):
     prior: float
     """Public starting probability."""
     auc: Estimate
+    average_precision: Estimate
+    curve: tuple[CurveCard, ...]
+    """From the lowest score to the highest."""
+    calibration: tuple[CalibrationCard, ...]
+    recalibration: RecalibrationCard | None
     noise_people: float
     """sd of the noise in each cell of the evaluation, in people."""
     threshold: float
     capacity: int
     """How many flags the force can review; the threshold was set for it."""
+    people_above: Estimate
+    """How many of the evaluation's people lie above the threshold."""
     intercept: float
     mean_score: float
     """The score of somebody whose every feature is the force's mean."""

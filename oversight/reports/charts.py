@@ -19,7 +19,7 @@ from markupsafe import Markup
 WIDTH: Final = 360
 HEIGHT: Final = 290
 LEFT: Final = 48
-RIGHT: Final = 348
+RIGHT: Final = 340
 TOP: Final = 30
 BOTTOM: Final = 244
 """Of a line chart, in drawing units: its size, and where the axes begin and end."""
@@ -53,15 +53,6 @@ class Point:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A point that is pointed out, and what is written beside it."""
-
-    x: float
-    y: float
-    label: str
-
-
 def line_chart(
     key: str,
     *,
@@ -71,7 +62,6 @@ def line_chart(
     y: Axis,
     points: Sequence[Point],
     reference: Sequence[tuple[float, float]],
-    mark: Mark | None,
 ) -> Markup:
     """Return a line with the band of its intervals.
 
@@ -89,8 +79,6 @@ def line_chart(
     if points:
         parts.append(Markup('<polygon class="band" points="{}"/>').format(_path(upper + lower[::-1])))
         parts.append(_polyline("line", middle))
-    if mark is not None:
-        parts.append(_mark(_right(x, mark.x), _up(y, mark.y), mark.label))
     return _chart(key, title, description, parts)
 
 
@@ -102,21 +90,32 @@ def dot_chart(
     x: Axis,
     y: Axis,
     points: Sequence[Point],
+    line: Sequence[tuple[float, float]],
     reference: Sequence[tuple[float, float]],
+    upright: tuple[float, str] | None,
 ) -> Markup:
-    """Return dots with their intervals as whiskers; arguments as ``line_chart``."""
+    """Return dots with their intervals as whiskers, over a line and a dashed line to compare with; see ``line_chart``.
+
+    Args:
+        upright: Where an upright line stands, and what is written beside it.
+    """
     parts = [_grid(x, y)]
-    if reference:
-        parts.append(_polyline("reference", [(_right(x, one), _up(y, other)) for one, other in reference]))
-    for point in points:
-        across = _right(x, point.x)
+    if upright is not None:
+        across = _right(x, upright[0])
         parts.append(
-            Markup('<line class="whisker" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
-                _number(across), _number(_up(y, point.low)), _number(_up(y, point.high))
-            )
+            Markup(
+                '<line class="rule" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
+                '<text class="tick" text-anchor="end" x="{3}" y="{4}">{5}</text>'
+            ).format(_number(across), TOP, BOTTOM, _number(across - 5), TOP + 10, upright[1])
         )
+    for kind, ends in (("reference", reference), ("line", line)):
+        if ends:
+            parts.append(_polyline(kind, [(_right(x, one), _up(y, other)) for one, other in ends]))
+    for point in points:
         parts.append(
-            Markup('<circle class="dot" cx="{}" cy="{}" r="4"/>').format(_number(across), _number(_up(y, point.y)))
+            Markup(
+                '<line class="whisker" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><circle class="dot" cx="{0}" cy="{3}" r="4"/>'
+            ).format(_number(_right(x, point.x)), *(_number(_up(y, end)) for end in (point.low, point.high, point.y)))
         )
     return _chart(key, title, description, parts)
 
@@ -220,20 +219,6 @@ def _grid(x: Axis, y: Axis) -> Markup:
         Markup('<text class="axis-title" text-anchor="end" x="{}" y="{}">{}</text>').format(RIGHT, BOTTOM + 38, x.title)
     )
     return Markup("").join(parts)
-
-
-def _mark(across: float, up: float, label: str) -> Markup:
-    right = across < (LEFT + RIGHT) / 2
-    return Markup(
-        '<circle class="mark" cx="{}" cy="{}" r="5"/><text class="mark-label" text-anchor="{}" x="{}" y="{}">{}</text>'
-    ).format(
-        _number(across),
-        _number(up),
-        "start" if right else "end",
-        _number(across + (10 if right else -10)),
-        _number(min(up + 16, BOTTOM - 6)),
-        label,
-    )
 
 
 def _polyline(kind: str, places: Iterable[tuple[float, float]]) -> Markup:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from markupsafe import Markup
 
-from oversight.reports.card import HeadCard, ShareCard, WeightCard
-from oversight.reports.charts import Axis, axis_row, bar_row, interval_row, share_row, stacked_bar
-from oversight.reports.formats import decimal, percent, signed, words
+from oversight.reports.card import Estimate, HeadCard, ShareCard, WeightCard
+from oversight.reports.charts import (
+    Axis,
+    Point,
+    axis_row,
+    bar_row,
+    dot_chart,
+    interval_row,
+    line_chart,
+    share_row,
+    stacked_bar,
+)
+from oversight.reports.formats import decimal, percent, short, signed, words
+
+FEWEST_POINTS: Final = 2
 
 AUC: Final = Axis("AUC", 0.5, 1.0, ((0.5, "0.5"), (0.75, "0.75"), (1.0, "1")))
 """From a coin to a perfect order."""
@@ -23,8 +35,103 @@ def auc_axis() -> Markup:
 def auc_row(head: HeadCard) -> Markup:
     """Return a head's area under the curve with its interval."""
     auc = head.auc
-    high = 1.0 if auc.high is None else auc.high
-    return interval_row(f"{head.title}: AUC {words(auc, decimal)}", AUC, auc.value, auc.low, high, reference=0.5)
+    return interval_row(f"{head.title}: AUC {words(auc, decimal)}", AUC, auc.value, auc.low, upper(auc), reference=0.5)
+
+
+def roc_chart(key: str, head: HeadCard) -> Markup | None:
+    """Return recall against the false-positive rate; None if the noise leaves fewer than two points of it."""
+    points = _curve((point.false_positive_rate, point.recall) for point in head.curve)
+    if len(points) < FEWEST_POINTS:
+        return None
+    return line_chart(
+        key,
+        title=f"{head.title}: who is found, against who is flagged by mistake",
+        description=f"ROC curve from {_range(points)}. The area under it is {words(head.auc, decimal)}. "
+        "The dashed diagonal is a coin.",
+        x=shares("Share of people without misconduct who would be flagged"),
+        y=shares("Share of people with misconduct who would be found"),
+        points=points,
+        reference=((0.0, 0.0), (1.0, 1.0)),
+    )
+
+
+def precision_chart(key: str, head: HeadCard) -> Markup | None:
+    """Return precision against recall; None if the noise leaves fewer than two points of it."""
+    points = _curve((point.recall, point.precision) for point in head.curve)
+    if len(points) < FEWEST_POINTS:
+        return None
+    return line_chart(
+        key,
+        title=f"{head.title}: how many flags are right, against who is found",
+        description=f"Precision against recall, from {_range(points)}. The average precision is "
+        f"{words(head.average_precision, decimal)}.",
+        x=shares("Share of people with misconduct who would be found"),
+        y=shares("Share of flags that would be right"),
+        points=points,
+        reference=(),
+    )
+
+
+def calibration_chart(key: str, head: HeadCard) -> Markup | None:
+    """Return the observed rate by score with what the scores say; None if the noise leaves fewer than two rates."""
+    bins = [one for one in head.calibration if one.observed.value is not None]
+    if len(bins) < FEWEST_POINTS:
+        return None
+    middles = {one: (one.low + one.high) / 2 for one in bins}
+    highest = max(max(upper(one.observed), one.predicted) for one in bins)
+    return dot_chart(
+        key,
+        title=f"{head.title}: recorded misconduct by score",
+        description="; ".join(
+            f"score {decimal(one.low)} to {decimal(one.high)}: {words(one.observed, percent)}" for one in bins
+        ),
+        x=span("Score", bins[0].low, bins[-1].high),
+        y=Axis("Share with recorded misconduct", 0.0, *_rate_ticks(highest)),
+        points=[Point(middles[one], one.observed.value or 0.0, one.observed.low, upper(one.observed)) for one in bins],
+        line=[(middles[one], one.recalibrated) for one in bins if one.recalibrated is not None],
+        reference=[(middles[one], one.predicted) for one in bins],
+        upright=(head.threshold, "threshold"),
+    )
+
+
+def shares(title: str) -> Axis:
+    """Return an axis of shares, from none to all."""
+    return Axis(title, 0.0, 1.0, tuple((tenth / 100, f"{tenth}%") for tenth in (0, 25, 50, 75, 100)))
+
+
+def span(title: str, low: float, high: float) -> Axis:
+    """Return an axis over a range, labelled at both ends and in the middle."""
+    middle = (low + high) / 2
+    return Axis(title, low, high, tuple((value, short(value)) for value in (low, middle, high)))
+
+
+def upper(estimate: Estimate) -> float:
+    """Return the upper end of an estimate of a share."""
+    return 1.0 if estimate.high is None else estimate.high
+
+
+def _curve(pairs: Iterable[tuple[Estimate, Estimate]]) -> list[Point]:
+    """Return the points of a curve along which x falls as the score rises.
+
+    Of two points that noise put in the wrong order the second is not drawn: a line that runs to and fro says nothing.
+    All of them stand in the table.
+    """
+    points: list[Point] = []
+    for x, y in pairs:
+        if x.value is not None and y.value is not None and (not points or x.value < points[-1].x):
+            points.append(Point(x.value, y.value, y.low, upper(y)))
+    return points
+
+
+def _rate_ticks(highest: float) -> tuple[float, tuple[tuple[float, str], ...]]:
+    """Return the end of an axis that holds a rate, and labels at its quarters."""
+    end = next(one for one in (0.02, 0.04, 0.1, 0.2, 0.4, 1.0) if one >= min(highest, 1.0))
+    return end, tuple((end * part / 4, f"{100 * end * part / 4:g}%") for part in range(5))
+
+
+def _range(points: Sequence[Point]) -> str:
+    first, last = points[0], points[-1]
+    return f"{percent(first.x)} across and {percent(first.y)} up to {percent(last.x)} across and {percent(last.y)} up"
 
 
 def weight_row(weight: WeightCard, weights: Sequence[WeightCard]) -> Markup:

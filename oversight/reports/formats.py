@@ -51,7 +51,9 @@ def points(value: float) -> str:
 
 def short(value: float) -> str:
     """Return a value of a feature with three significant digits."""
-    return _with_minus(f"{value:,.{_decimals(value, 3)}f}")
+    decimals = _decimals(value, 3)
+    text = f"{value:,.{decimals}f}"
+    return _with_minus(text.rstrip("0").rstrip(".") if decimals else text)
 
 
 def scientific(value: float) -> str:

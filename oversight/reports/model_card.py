@@ -10,6 +10,8 @@ from pathlib import Path
 from oversight.reports.card import (
     Borough,
     BudgetCard,
+    CalibrationCard,
+    CurveCard,
     DataCard,
     EntryCard,
     Estimate,
@@ -20,6 +22,7 @@ from oversight.reports.card import (
     PolicyCard,
     ProofCard,
     ProtectedCard,
+    RecalibrationCard,
     ReleaseCard,
     RuleCard,
     ShareCard,
@@ -39,8 +42,9 @@ from protocol.history.mirror import History, log_origin
 from protocol.history.public import PlanRecord
 from protocol.history.spending import spending
 from protocol.ids import Digest, key_id
-from protocol.scorecard.capacity import thresholds
-from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.calibration import calibration, recalibration
+from protocol.scorecard.capacity import people_above, thresholds
+from protocol.scorecard.curves import area_under_curve, average_precision, curve
 from protocol.scorecard.evaluation import HeadEvaluation, evaluate
 from protocol.scorecard.intervals import Interval
 from protocol.scorecard.table import ScorecardTable, scorecard_tables
@@ -168,7 +172,7 @@ def _guarantee(history: History, record: PlanRecord) -> GuaranteeCard:
 
 
 def _head(record: PlanRecord, table: ScorecardTable, head: HeadEvaluation, threshold: float) -> HeadCard:
-    described = record.catalogue.head(head.category)
+    described, fitted = record.catalogue.head(head.category), recalibration(head)
     return HeadCard(
         category=head.category,
         title=described.title,
@@ -176,9 +180,34 @@ def _head(record: PlanRecord, table: ScorecardTable, head: HeadEvaluation, thres
         eligible=described.eligible,
         prior=described.prior,
         auc=_estimate(area_under_curve(head)),
+        average_precision=_estimate(average_precision(head)),
+        curve=tuple(
+            CurveCard(
+                score=point.score,
+                false_positive_rate=_estimate(point.false_positive_rate),
+                recall=_estimate(point.recall),
+                precision=_estimate(point.precision),
+            )
+            for point in curve(head)
+        ),
+        calibration=tuple(
+            CalibrationCard(
+                low=one.low,
+                high=one.high,
+                people=one.people,
+                predicted=one.predicted,
+                recalibrated=one.recalibrated,
+                observed=_estimate(one.observed),
+            )
+            for one in calibration(head)
+        ),
+        recalibration=None
+        if fitted is None
+        else RecalibrationCard(intercept=_estimate(fitted.intercept), slope=_estimate(fitted.slope)),
         noise_people=head.sigma,
         threshold=threshold,
         capacity=next(one.flags for one in record.plan.capacities if one.category == head.category),
+        people_above=_estimate(people_above(head, threshold)),
         intercept=table.intercept,
         mean_score=table.mean_score,
         weights=tuple(WeightCard(**asdict(row)) for row in table.rows),

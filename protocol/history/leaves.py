@@ -47,6 +47,7 @@ CASE: Final[dict[str, type[Document]]] = {
 class LoggedLeaf:
     """A leaf with what the register keeps of it until erasure."""
 
+    kind: str
     leaf: Leaf
     salt: bytes
     body: bytes
@@ -69,9 +70,8 @@ def leaf_for(kind: str, envelope: Envelope, *, now: datetime) -> LoggedLeaf:
     """
     body = envelope.encode()
     salt = secrets.token_bytes(SALT_BYTES)
-    return LoggedLeaf(
-        make_leaf(skeleton_of(kind, envelope, day=now.strftime("%Y-%m-%d")), salt=salt, body=body), salt, body
-    )
+    skeleton = skeleton_of(kind, envelope, day=now.strftime("%Y-%m-%d"))
+    return LoggedLeaf(kind, make_leaf(skeleton, salt=salt, body=body), salt, body)
 
 
 def skeleton_of(kind: str, envelope: Envelope, *, day: str) -> Skeleton:

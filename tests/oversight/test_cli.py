@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from oversight.cli import audit_app
+from oversight.audit_cli import audit_app
 from oversight.reports.card import ModelCard
 from oversight.reports.model_card import model_card
 from protocol.scorecard.table import scorecard_tables

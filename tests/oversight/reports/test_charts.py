@@ -3,7 +3,7 @@
 import pytest
 
 from oversight.reports import charts
-from oversight.reports.charts import Axis, Mark, Point
+from oversight.reports.charts import Axis, Point
 from tests.oversight.reports.markup import parse
 
 UNIT = Axis("Share", 0.0, 1.0, ((0.0, "0"), (1.0, "1")))
@@ -15,9 +15,9 @@ def places(element):
     return [tuple(map(float, pair.split(","))) for pair in element.attributes["points"].split()]
 
 
-def line(points, *, reference=(), mark=None, **changes):
+def line(points, *, reference=(), **changes):
     fields = {"title": "Title", "description": "Words.", "x": UNIT, "y": UNIT} | changes
-    return parse(charts.line_chart("key", points=points, reference=reference, mark=mark, **fields))
+    return parse(charts.line_chart("key", points=points, reference=reference, **fields))
 
 
 def test_line_runs_through_its_points():
@@ -49,30 +49,32 @@ def test_chart_without_points_is_axes_alone():
     assert len(drawn.of_class("grid")) == len(UNIT.ticks)
 
 
-def test_reference_and_mark_lie_where_they_should():
-    drawn = line([], reference=[(0.0, 0.0), (1.0, 1.0)], mark=Mark(0.5, 0.5, "here"))
-    (reference,) = drawn.of_class("reference")
+def test_reference_runs_between_its_ends():
+    (reference,) = line([], reference=[(0.0, 0.0), (1.0, 1.0)]).of_class("reference")
     assert places(reference) == [(charts.LEFT, charts.BOTTOM), (charts.RIGHT, charts.TOP)]
-    (mark,) = drawn.of_class("mark")
-    assert (float(mark.attributes["cx"]), float(mark.attributes["cy"])) == MIDDLE
-    assert [label.text() for label in drawn.of_class("mark-label")] == ["here"]
+
+
+def dots(points, **changes):
+    fields = {"title": "Title", "description": "Words.", "x": UNIT, "y": UNIT, "line": (), "reference": ()}
+    return parse(charts.dot_chart("key", points=points, **(fields | {"upright": None} | changes)))
 
 
 def test_whisker_spans_the_interval_of_its_dot():
-    drawn = parse(
-        charts.dot_chart(
-            "key",
-            title="Title",
-            description="Words.",
-            x=UNIT,
-            y=UNIT,
-            points=[Point(0.5, 0.5, 0.0, 1.0)],
-            reference=(),
-        )
-    )
+    drawn = dots([Point(0.5, 0.5, 0.0, 1.0)])
     (whisker,), (dot,) = drawn.of_class("whisker"), drawn.of_class("dot")
     assert (float(whisker.attributes["y1"]), float(whisker.attributes["y2"])) == (charts.BOTTOM, charts.TOP)
     assert (float(dot.attributes["cx"]), float(dot.attributes["cy"])) == MIDDLE
+
+
+def test_lines_and_upright_stand_where_they_should():
+    ends = [(0.0, 0.0), (1.0, 1.0)]
+    drawn = dots([], line=ends, reference=ends[::-1], upright=(0.5, "here"))
+    corners = [(charts.LEFT, charts.BOTTOM), (charts.RIGHT, charts.TOP)]
+    assert [places(one) for one in drawn.of_class("line")] == [corners]
+    assert [places(one) for one in drawn.of_class("reference")] == [corners[::-1]]
+    (rule,) = drawn.of_class("rule")
+    assert float(rule.attributes["x1"]) == float(rule.attributes["x2"]) == MIDDLE[0]
+    assert "here" in [one.text() for one in drawn.all("text")]
 
 
 def test_name_and_description_of_a_chart_are_tied_to_it():
@@ -128,7 +130,8 @@ def test_stacked_bar_fills_its_width_in_order_and_numbers_its_parts():
 def test_hostile_text_stays_text_in_every_chart():
     axis = Axis(HOSTILE, 0.0, 1.0, ((0.0, HOSTILE), (1.0, "1")))
     drawn = [
-        line([], title=HOSTILE, description=HOSTILE, x=axis, y=axis, mark=Mark(0.1, 0.1, HOSTILE)),
+        line([], title=HOSTILE, description=HOSTILE, x=axis, y=axis),
+        dots([], title=HOSTILE, description=HOSTILE, x=axis, y=axis, upright=(0.5, HOSTILE)),
         parse(charts.interval_row(HOSTILE, axis, 0.5, 0.0, 1.0, reference=0.0)),
         parse(charts.axis_row(HOSTILE, axis)),
         parse(charts.bar_row(HOSTILE, 1.0, largest=1.0)),

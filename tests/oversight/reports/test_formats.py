@@ -26,7 +26,9 @@ from oversight.reports.card import Estimate
         (formats.points, 0.0, "0"),
         (formats.short, 1234.5, "1,234"),
         (formats.short, 0.02649, "0.0265"),
-        (formats.short, 1e-9, "0.0000"),
+        (formats.short, 18.0, "18"),
+        (formats.short, 120.0, "120"),
+        (formats.short, 1e-9, "0"),
         (formats.scientific, 9.99e-7, "1.0\u202f×\u202f10⁻⁶"),
     ],
 )

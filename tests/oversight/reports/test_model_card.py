@@ -16,8 +16,9 @@ from protocol.aggregation.accounting import right_guesses
 from protocol.aggregation.planning import plan_rho
 from protocol.documents.base import Value
 from protocol.errors import MalformedDocument, PlanNotApproved, StateError
-from protocol.scorecard.capacity import thresholds
-from protocol.scorecard.curves import area_under_curve
+from protocol.scorecard.calibration import calibration, recalibration
+from protocol.scorecard.capacity import people_above, thresholds
+from protocol.scorecard.curves import area_under_curve, average_precision, curve
 from protocol.scorecard.evaluation import evaluate
 from protocol.scorecard.table import scorecard_tables
 from tests.federation import PRIVACY, Federation, catalogue, feature
@@ -93,6 +94,26 @@ def test_accuracy_is_that_of_the_evaluation(card, record):
         area = area_under_curve(head)
         assert (shown.auc.value, shown.auc.low, shown.auc.high) == (area.value, area.low, area.high)
         assert (shown.threshold, shown.noise_people) == (cutoffs[shown.category], head.sigma)
+        precision, above = average_precision(head), people_above(head, shown.threshold)
+        assert (shown.average_precision.value, shown.average_precision.low) == (precision.value, precision.low)
+        assert (shown.people_above.value, shown.people_above.high) == (above.value, above.high)
+
+
+def test_curves_and_calibration_are_those_of_the_evaluation(card, record):
+    for shown, head in zip(card.heads, evaluate(record.run), strict=True):
+        assert [(one.score, one.recall.value, one.precision.low) for one in shown.curve] == [
+            (one.score, one.recall.value, one.precision.low) for one in curve(head)
+        ]
+        assert [(one.low, one.people, one.observed.value, one.predicted) for one in shown.calibration] == [
+            (one.low, one.people, one.observed.value, one.predicted) for one in calibration(head)
+        ]
+        fitted = recalibration(head)
+        assert (shown.recalibration is None) == (fitted is None)
+        if fitted is not None:
+            assert (shown.recalibration.slope.value, shown.recalibration.intercept.high) == (
+                fitted.slope.value,
+                fitted.intercept.high,
+            )
 
 
 def test_scorecards_are_those_of_the_model(card, record):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from oversight.reports import charts
 from oversight.reports.card import ModelCard
 from oversight.reports.formats import FORMATS
 from oversight.reports.page import render_html
@@ -171,6 +172,36 @@ def test_hidden_figure_is_called_hidden(card):
     blind["heads"][0]["auc"] = {"value": None, "low": 0.0, "high": 1.0}
     page = parse(render_html(ModelCard.decode(json.dumps(blind))))
     assert next(one.text() for one in page.of_class("hidden-figure")) == "hidden by the noise"
+
+
+def test_curves_that_noise_hides_are_named_and_not_drawn(card):
+    blind = json.loads(card.encode())
+    nothing = {"value": None, "low": 0.0, "high": 1.0}
+    for point in blind["heads"][0]["curve"]:
+        point |= {"recall": nothing, "precision": nothing}
+    title = blind["heads"][0]["title"]
+    page = parse(render_html(ModelCard.decode(json.dumps(blind))))
+    names = [one.one("title").text() for one in page.of_class("chart")]
+    assert not [name for name in names if name.startswith(f"{title}: who is found")]
+    (section,) = (one for one in page.all("section") if one.attributes["id"] == "curves")
+    assert "hidden by the noise: ROC curve, precision against recall" in section.text()
+
+
+def test_charts_start_where_their_figures_do(card, page):
+    """The first drawn point of every ROC curve is the JSON's, in the units of the drawing."""
+    drawn = {one.one("title").text(): one for one in page.of_class("chart")}
+    found = 0
+    for head in card.heads:
+        picture = drawn.get(f"{head.title}: who is found, against who is flagged by mistake")
+        points = [one for one in head.curve if None not in (one.recall.value, one.false_positive_rate.value)]
+        if picture is None:
+            continue
+        found += 1
+        across, up = map(float, picture.of_class("line")[0].attributes["points"].split()[0].split(","))
+        width, height = charts.RIGHT - charts.LEFT, charts.BOTTOM - charts.TOP
+        assert (across - charts.LEFT) / width == pytest.approx(points[0].false_positive_rate.value, abs=1e-4)
+        assert (charts.BOTTOM - up) / height == pytest.approx(points[0].recall.value, abs=1e-4)
+    assert found
 
 
 def test_proof_has_the_command_and_every_hash(card, page):
