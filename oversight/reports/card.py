@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from protocol.documents.base import Value, describe
-from protocol.documents.catalogue import Transform
+from protocol.documents.catalogue import Sensitivity, Transform
 from protocol.documents.plan import ReleaseFunction
 from protocol.errors import MalformedDocument
 from protocol.ids import Digest, Name, PartyId
@@ -51,6 +51,7 @@ class FeatureCard(Value):
     direction: Literal[-1, 0, 1]
     reason: str
     legal_note: str
+    sensitivity: Sensitivity
     categories: tuple[Name, ...]
     """Heads that use it."""
 
