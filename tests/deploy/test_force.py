@@ -181,6 +181,8 @@ def test_the_sample_catalogue_fits_the_force(table, layout_and_catalogue, force)
     layout, catalogue = layout_and_catalogue
     assert len(catalogue.features) == 40
     assert {feature.name for feature in catalogue.features} == set(table.features)
+    for attribute in catalogue.protected:
+        assert set(attribute.groups) == set(table.protected[attribute.name])
     assert [head.category for head in catalogue.heads] == [offence.category for offence in OFFENCES]
     for head, offence in zip(catalogue.heads, OFFENCES, strict=True):
         assert head.label == offence.label
