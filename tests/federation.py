@@ -71,6 +71,7 @@ from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import Columns, columns_of
 from protocol.scorecard.evaluation import bin_edges
 from protocol.scorecard.inputs import next_inputs
+from protocol.scorecard.reliability import reliability
 from protocol.sealing.envelope import (
     ReleaseContext,
     ShareContext,
@@ -653,8 +654,14 @@ class Federation:
             "model": record.model().digest(),
             "scoring_cutoff": record.plan.evaluation_cutoff,
             "rules": tuple(
-                CategoryRule(category=category, threshold=threshold, cap_per_borough=8)
-                for category, threshold in thresholds(record.run).items()
+                CategoryRule(
+                    category=head.category,
+                    threshold=threshold,
+                    cap_per_borough=8,
+                    stability_error=head.error,
+                    minimum_band=None,
+                )
+                for head, threshold in zip(reliability(record.run), thresholds(record.run).values(), strict=True)
             ),
             "min_population": 20,
             "max_reasons": 2,

@@ -137,6 +137,7 @@ CHOICES = PlanChoices(
     histogram=Histogram(bins=8, low=-2.0, high=4.0),
     fairness=None,
     capacity_share={"any": 0.1},
+    minimum_band={},
     cap_factor=2.0,
     scale_bits=30,
     reply_slot_seconds=0.01,

@@ -17,7 +17,7 @@ from protocol.history.public import PlanRecord
 from protocol.ids import Digest, Name
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.model import baseline, contributions, reason_codes
-from protocol.scorecard.stability import band, stability, weight_covariance
+from protocol.scorecard.stability import band, stability
 from protocol.scorecard.table import scorecard_tables
 
 
@@ -59,7 +59,8 @@ class Explanation:
     score_band: Band
     """As a header would state it in a borough with enough people; below the threshold it is low."""
     stability_band: Band
-    """How likely a rerun of the same plan would find the score above the threshold."""
+    """How likely a rerun of the same plan would find the score above the threshold; withheld where predictions
+    are too far off."""
     contributions: tuple[Contribution, ...]
     """Largest first, whichever way it goes."""
     reasons: tuple[ReasonCode, ...]
@@ -85,9 +86,10 @@ def explain(
     score, own = float(scores[0]), parts[0]
     table = next(table for table in scorecard_tables(model, catalogue) if table.category == category)
     described = {line.feature: line for line in table.rows}
-    steady = stability(
-        scores, rule.threshold, row[None, list(columns.heads[place])], weight_covariance(record.run)[place]
-    )
+    steady: Band = "withheld"
+    if rule.shows_stability:
+        own_row = row[None, list(columns.heads[place])]
+        steady = band(float(stability(record.run, category).probability(own_row, scores)[0]))
     spread = float(record.run.only("evaluation").inputs["spread"][place])
     eligible = columns.eligible[place]
     return Explanation(
@@ -100,7 +102,7 @@ def explain(
         score=score,
         threshold=rule.threshold,
         score_band=band((score - rule.threshold) / spread, SCORE_BANDS),
-        stability_band=band(float(steady[0])),
+        stability_band=steady,
         contributions=tuple(
             Contribution(
                 feature=weight.feature,

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -31,6 +32,7 @@ from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, Name, PartyId, RandomId, random_id
 from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
+from protocol.scorecard.reliability import reliability
 
 ANY = "any"
 """Stands for every category without a capacity of its own, and for every protected attribute of the catalogue."""
@@ -53,6 +55,8 @@ class PlanChoices(Value):
     fairness: Fairness | None
     capacity_share: dict[Name, float]
     """Flags the force can review, as a share of its people, by category; ``any`` for categories not named."""
+    minimum_band: dict[Name, Literal["medium", "high"]]
+    """Flags of a category that are less stable are not raised; ``any`` for categories not named; absent: all are."""
     cap_factor: float = Field(ge=1)
     """A borough's cap is its share of the capacity times this."""
     scale_bits: int = Field(ge=10, le=40)
@@ -196,9 +200,18 @@ def _fairness(chosen: Fairness | None, catalogue: FeatureCatalogue) -> Fairness 
 def draft_policy(
     choices: PlanChoices, *, record: PlanRecord, roster: Roster, now: datetime, waivers: tuple[Waiver, ...] = ()
 ) -> FlagPolicy:
-    """Return a policy for a finished plan: its model, and the thresholds that its evaluation release implies."""
+    """Return a policy for a finished plan: its model, and the thresholds that its evaluation release implies.
+
+    Raises: ConfigurationError if a band is demanded of a category whose stability is not shown.
+    """
     capacities = {capacity.category: capacity.flags for capacity in record.plan.capacities}
     boroughs = len(record.plan.boroughs)
+    known = {head.category: head for head in reliability(record.run)}
+    bands = {category: choices.minimum_band.get(category, choices.minimum_band.get(ANY)) for category in known}
+    if hidden := [category for category, head in known.items() if bands[category] is not None and not head.shown]:
+        raise ConfigurationError(
+            f"field minimum_band: {hidden[0]} demands a band, and its stability is off by {known[hidden[0]].error:.2f}"
+        )
     return FlagPolicy(
         policy_id=random_id(),
         roster=roster.digest(),
@@ -210,6 +223,8 @@ def draft_policy(
                 category=category,
                 threshold=threshold,
                 cap_per_borough=math.ceil(choices.cap_factor * capacities[category] / boroughs),
+                stability_error=known[category].error,
+                minimum_band=bands[category],
             )
             for category, threshold in thresholds(record.run).items()
         ),

@@ -231,6 +231,8 @@ class RuleCard(Value):
     category: Name
     threshold: float
     cap_per_borough: int
+    stability_error: float
+    minimum_band: Literal["medium", "high"] | None
 
 
 class WaiverCard(Value):

@@ -12,12 +12,31 @@ from protocol.ids import Digest, Name, PartyId, RandomId
 Band = Literal["high", "medium", "low", "withheld"]
 
 
+LARGEST_STABILITY_ERROR = 0.05
+"""Predictions of stability that are further off than this are not shown."""
+
+
 class CategoryRule(Value):
     """When a score becomes a flag, and how often at the most."""
 
     category: Name
     threshold: float
     cap_per_borough: int = Field(ge=0)
+    stability_error: float = Field(ge=0, le=1)
+    """How far predicted stability is off for this category; see docs/spec/training.md, section 9."""
+    minimum_band: Literal["medium", "high"] | None
+    """A flag whose stability is in a lower band is not raised; None: stability decides nothing."""
+
+    @property
+    def shows_stability(self) -> bool:
+        """Whether headers say how stable a flag is."""
+        return self.stability_error <= LARGEST_STABILITY_ERROR
+
+    @model_validator(mode="after")
+    def _a_band_that_decides_is_reliable(self) -> Self:
+        if self.minimum_band is not None and not self.shows_stability:
+            raise ValueError("minimum_band: the stability of this category is too far off to decide anything")
+        return self
 
 
 class Waiver(Value):

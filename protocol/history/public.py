@@ -51,6 +51,7 @@ from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
 from protocol.scorecard.inputs import THRESHOLD_TOLERANCE, check_inputs
 from protocol.scorecard.model import Model, model_of
+from protocol.scorecard.reliability import ERROR_TOLERANCE, reliability
 from protocol.scorecard.run import Published, Run, published
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import custodian_quorum, verify_signed_by_role
@@ -337,6 +338,10 @@ class PublicRecord:
                 raise ModelMismatch(
                     f"field rules: the threshold of {rule.category} does not follow from the evaluation"
                 )
+        errors = {head.category: head.error for head in reliability(record.run)}
+        for rule in policy.rules:
+            if abs(rule.stability_error - errors[rule.category]) > ERROR_TOLERANCE:
+                raise ModelMismatch(f"field rules: the stability error of {rule.category} is not what simulation finds")
         if policy.scoring_cutoff < record.plan.evaluation_cutoff:
             raise PlanInvalid("field scoring_cutoff: the model is not evaluated before the plan's evaluation cutoff")
         if not policy.valid_from.date() <= day <= policy.valid_until.date():

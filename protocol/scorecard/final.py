@@ -22,6 +22,36 @@ def final_weights(run: Run) -> list[Float64Array]:
     ]
 
 
+def response(run: Run) -> list[Float64Array]:
+    """Return, per head, the derivative of the final weights by the last iterate, shape (columns, columns).
+
+    Taken where the weights are: a weight held at zero stays there, and every narrowed gap stays narrowed. So projected
+    weights vary less over reruns than the descent's. Gaps themselves are taken as released.
+    """
+    columns = run.columns
+    whiteners = columns.split_square(run.of("gradient")[-1].inputs["whitening"])
+    final = columns.split(run.only("evaluation").inputs["weights"])
+    gaps, strengths = _gaps(run)
+    signs = np.array(columns.directions)
+    found = []
+    for weights, whitener, head in zip(final, whiteners, columns.heads, strict=True):
+        inverse, identity = whitener @ whitener, np.eye(len(head))
+        held = identity[(weights == 0) & (signs[list(head)] != 0)]
+        directed = identity + _onto(held, -held, inverse)
+        rows, open_share = gaps[strengths > 0][:, list(head)], 1 - strengths[strengths > 0]
+        normals = np.concatenate([held, rows])
+        targets = np.concatenate([np.zeros_like(held), open_share[:, None] * (rows @ directed)])
+        found.append(identity + _onto(normals, targets - normals, inverse))
+    return found
+
+
+def _onto(normals: Float64Array, missing: Float64Array, inverse: Float64Array) -> Float64Array:
+    """Return the shortest move, in the inverse metric, by which the constraints' values grow by ``missing``."""
+    if not normals.shape[0]:
+        return np.zeros_like(inverse)
+    return np.asarray(inverse @ normals.T @ np.linalg.pinv(normals @ inverse @ normals.T) @ missing)
+
+
 def _gaps(run: Run) -> tuple[Float64Array, Float64Array]:
     """Return the differences of group means, shape (gaps, width), and how far to close each, shape (gaps,)."""
     fairness, columns = run.plan.fairness, run.columns

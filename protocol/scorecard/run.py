@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import dataclass, field, replace
 
 from protocol.aggregation.accounting import realised_sigma
 from protocol.aggregation.encoding import decode
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import Release, ReleaseFunction, ReleaseSpec, TrainingPlan
 from protocol.errors import StateError
+from protocol.ids import Digest
 from protocol.scorecard.columns import Columns, Float64Array, columns_of
 
 
@@ -78,7 +80,29 @@ class Run:
         """The second moment that the run goes by. Raises: StateError while it is missing."""
         return self.only("second_moment") if self.reused is None else self.reused
 
+    def digest(self) -> Digest:
+        """Return a digest of the plan and of all numbers published of it: two readers of one log have the same."""
+        found = hashlib.sha256(self.plan.digest().encode())
+        for release in (*(() if self.reused is None else (self.reused,)), *self.releases):
+            for values in (release.values, *(release.inputs[name] for name in sorted(release.inputs))):
+                found.update(values.tobytes())
+            found.update(repr(release.sigma).encode())
+        return found.hexdigest()
+
     @property
     def complete(self) -> bool:
         """Whether every release of the plan is published."""
         return len(self.releases) == len(self.plan.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A run that is told from others by what was published of it: a key under which costly answers are kept."""
+
+    digest: Digest
+    run: Run = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, run: Run) -> Released:
+        """Return a run under its digest."""
+        return cls(run.digest(), run)

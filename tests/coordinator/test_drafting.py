@@ -4,10 +4,12 @@ import math
 
 import pytest
 
+from coordinator.registry import drafting
 from coordinator.registry.drafting import PlanChoices, draft_policy
 from protocol.aggregation.planning import check_plan
 from protocol.errors import ConfigurationError
 from protocol.scorecard.capacity import thresholds
+from protocol.scorecard.reliability import HeadReliability, ReliabilityRow, reliability
 from tests.integration.local import SAMPLES
 from tests.world import CATALOGUE, CHOICES
 
@@ -55,6 +57,36 @@ def test_drafted_policy_names_the_model_and_thresholds_of_the_published_sums(wor
     assert policy.model == record.model().digest()
     assert {rule.category: rule.threshold for rule in policy.rules} == thresholds(record.run)
     assert {rule.cap_per_borough for rule in policy.rules} == {math.ceil(2.0 * 24 / 4)}
+
+
+def test_drafted_policy_carries_the_simulated_error_of_each_categorys_stability(world, finished):
+    record = world.record(finished)
+    policy = draft_policy(CHOICES, record=record, roster=world.roster, now=world.clock.now())
+    found = {head.category: head.error for head in reliability(record.run)}
+    assert {rule.category: rule.stability_error for rule in policy.rules} == found
+    assert {rule.minimum_band for rule in policy.rules} == {None}
+
+
+def test_a_band_demanded_of_a_category_is_drafted_where_stability_is_shown_and_refused_elsewhere(
+    world, finished, monkeypatch
+):
+    record = world.record(finished)
+
+    def known(first: float, second: float):
+        rows = [(ReliabilityRow("high", 0.9, 0.9 - off, 5.0),) for off in (first, second)]
+        heads = (HeadReliability("first", rows[0]), HeadReliability("second", rows[1]))
+        monkeypatch.setattr(drafting, "reliability", lambda run: heads)
+
+    def drafted(minimum_band):
+        choices = CHOICES.model_copy(update={"minimum_band": minimum_band})
+        return draft_policy(choices, record=record, roster=world.roster, now=world.clock.now())
+
+    known(0.01, 0.2)
+    assert [rule.minimum_band for rule in drafted({"first": "high"}).rules] == ["high", None]
+    with pytest.raises(ConfigurationError, match="minimum_band: second"):
+        drafted({"first": "high", "any": "medium"})
+    known(0.01, 0.01)
+    assert [rule.minimum_band for rule in drafted({"first": "high", "any": "medium"}).rules] == ["high", "medium"]
 
 
 @pytest.mark.parametrize("name", ["synthetic.plan.toml", "table.plan.toml"])

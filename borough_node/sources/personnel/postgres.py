@@ -55,11 +55,7 @@ def connected(uri_file: Path) -> Iterator[Relations]:
 class _Database:
     def __init__(self, connection: dbapi.Connection) -> None:
         self._connection = connection
-        self._begin()
-
-    def _begin(self) -> None:
-        self._connection.rollback()
-        with self._connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     def columns(self, relation: str) -> list[str]:
@@ -75,8 +71,6 @@ class _Database:
                 cursor.execute(statement)
                 return cursor.fetch_arrow_table()
         except adbc_driver_manager.Error as error:
-            # The others are still checked. They are of another moment then, and none is used.
-            self._begin()
             reason = f"relation {relation}: the database refused the query ({type(error).__name__})"
             raise TableInvalid(f"{reason}; check its name, its columns and the right to read it") from None
 

@@ -26,7 +26,9 @@ def policy(retention_days=60):
         plan="3" * 64,
         model="4" * 64,
         scoring_cutoff=2030,
-        rules=(CategoryRule(category="first", threshold=0.5, cap_per_borough=3),),
+        rules=(
+            CategoryRule(category="first", threshold=0.5, cap_per_borough=3, stability_error=0.02, minimum_band=None),
+        ),
         min_population=20,
         max_reasons=3,
         retention_days=retention_days,

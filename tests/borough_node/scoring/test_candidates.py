@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from borough_node.records import Records
+from borough_node.scoring import candidates as scoring
 from borough_node.scoring.candidates import candidates
 from protocol.scorecard.model import contributions
+from protocol.scorecard.stability import HeadStability
 from tests.world import CATALOGUE, SCORING, World, table
 
 
@@ -85,6 +87,42 @@ def test_reasons_are_the_heads_own_features_and_no_more_than_the_policy_allows(r
         for one in found(run, max_reasons=most):
             assert len(one.reasons) <= most
             assert set(one.reasons) <= set(CATALOGUE.head(one.category).features)
+
+
+@pytest.fixture
+def bands(run, monkeypatch):
+    """Return the stability bands of the first category under changed rules, where scores around the median are in doubt."""
+    scores = np.array(list(scores_of(run, "first").values()))
+    width = len(run[2].heads[0])
+    covariance = np.zeros((width, width))
+    covariance[0, 0] = (scores.std() / 2) ** 2
+    known = HeadStability(
+        threshold=float(np.median(scores)),
+        covariance=covariance,
+        tangent=np.zeros(width),
+        offsets=np.zeros(1),
+        excess=np.inf,
+    )
+    monkeypatch.setattr(scoring, "stability", lambda run, category: known)
+
+    def bands(**changes):
+        rules = with_rules(run[0], **({"threshold": -1e9, "cap_per_borough": 1000} | changes))
+        return {one.person: one.stability_band for one in found(run, rules=rules) if one.category == "first"}
+
+    return bands
+
+
+def test_stability_is_shown_only_where_its_predictions_are_reliable(bands):
+    assert set(bands(stability_error=0.06).values()) == {"withheld"}
+    assert set(bands(stability_error=0.05).values()) == {"high", "medium", "low"}
+
+
+@pytest.mark.parametrize(("demanded", "kept"), [("high", {"high"}), ("medium", {"high", "medium"})])
+def test_flags_below_a_demanded_band_are_not_raised_and_take_nobodys_place(bands, demanded, kept):
+    expected = {person: name for person, name in bands(stability_error=0.01).items() if name in kept}
+    assert bands(stability_error=0.01, minimum_band=demanded) == expected
+    capped = bands(stability_error=0.01, minimum_band=demanded, cap_per_borough=3)
+    assert list(capped) == list(expected)[:3]
 
 
 def test_score_band_grows_with_the_distance_to_the_threshold(run):

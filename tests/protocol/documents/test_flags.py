@@ -10,7 +10,7 @@ from protocol.ids import digest_of
 from tests.federation import Federation, number
 
 FORCE = Federation()
-RULE = CategoryRule(category="attendance", threshold=0.5, cap_per_borough=3)
+RULE = CategoryRule(category="attendance", threshold=0.5, cap_per_borough=3, stability_error=0.02, minimum_band=None)
 POLICY_FIELDS = {
     "policy_id": number(1),
     "roster": FORCE.roster.digest(),
@@ -48,6 +48,24 @@ def test_a_sealed_flag_reads_back_as_itself():
 def test_a_policy_outside_its_limits_is_refused(changes):
     with pytest.raises(ValidationError):
         FlagPolicy(**(POLICY_FIELDS | changes))
+
+
+@pytest.mark.parametrize(("error", "shown"), [(0.0, True), (0.05, True), (0.0501, False), (1.0, False)])
+def test_a_category_shows_stability_where_predictions_are_off_by_a_twentieth_at_most(error, shown):
+    fields = dict(RULE) | {"stability_error": error}
+    assert CategoryRule(**fields).shows_stability == shown
+    for demanded in ("medium", "high"):
+        if shown:
+            assert CategoryRule(**fields | {"minimum_band": demanded}).minimum_band == demanded
+        else:
+            with pytest.raises(ValidationError, match="too far off"):
+                CategoryRule(**fields | {"minimum_band": demanded})
+
+
+@pytest.mark.parametrize("demanded", ["low", "withheld", ""])
+def test_a_policy_demands_a_medium_or_a_high_band_or_none(demanded):
+    with pytest.raises(ValidationError):
+        CategoryRule(**dict(RULE) | {"minimum_band": demanded})
 
 
 @pytest.mark.parametrize(

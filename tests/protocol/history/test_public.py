@@ -478,9 +478,18 @@ def test_a_threshold_that_does_not_follow_from_the_evaluation_is_refused(shift, 
     refused(force, ModelMismatch, "policy", force.policy(record, rules=tuple(rules)), match="does not follow")
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_stability_error_that_simulation_does_not_find_is_refused(place):
+    force, record = finished()
+    rules = list(force.policy(record).rules)
+    claimed = 0.0 if rules[place].stability_error > 0.02 else 0.04
+    rules[place] = rules[place].model_copy(update={"stability_error": claimed})
+    refused(force, ModelMismatch, "policy", force.policy(record, rules=tuple(rules)), match="stability error")
+
+
 def test_a_policy_for_a_category_outside_the_plan_is_refused():
     force, record = finished()
-    rule = CategoryRule(category="fraud", threshold=0.0, cap_per_borough=1)
+    rule = CategoryRule(category="fraud", threshold=0.0, cap_per_borough=1, stability_error=0.02, minimum_band=None)
     refused(force, ModelMismatch, "policy", force.policy(record, rules=(rule,)), match="fraud")
 
 
@@ -523,7 +532,9 @@ def test_no_policy_precedes_the_last_release():
     force, plan = planned()
     for _ in range(3):
         force.release_next(plan)
-    rules = (CategoryRule(category="attendance", threshold=0.0, cap_per_borough=1),)
+    rules = (
+        CategoryRule(category="attendance", threshold=0.0, cap_per_borough=1, stability_error=0.02, minimum_band=None),
+    )
     policy_of = {"rules": rules, "model": "0" * 64}
     with pytest.raises(StateError):
         force.history.public.check_new_policy(_policy(force, plan, **policy_of), force.clock.now().date())
