@@ -42,7 +42,11 @@ def threshold_for(head: HeadEvaluation, *, capacity: int) -> float:
 
     Depends on noised values only. Within a bin the count is spread evenly.
     """
-    tail = smoothed_tail(head)
+    return threshold_of(head, smoothed_tail(head), capacity=capacity)
+
+
+def threshold_of(head: HeadEvaluation, tail: Float64Array, *, capacity: int) -> float:
+    """Return the same from the smoothed tail, if it is at hand."""
     width = float(head.edges[1] - head.edges[0])
     lower = np.concatenate([[head.edges[0] - width], head.edges])
     inside = np.nonzero(tail >= capacity)[0]
@@ -85,9 +89,13 @@ def _log_cubic(counts: Float64Array, sigma: float) -> Float64Array:
     def curve(coefficients: Float64Array) -> Float64Array:
         return np.asarray(np.exp(np.clip(np.polyval(coefficients, place), -30.0, 30.0)))
 
+    def slopes(coefficients: Float64Array) -> Float64Array:
+        inside = np.abs(np.polyval(coefficients, place)) < 30.0
+        return np.asarray((inside * curve(coefficients) / spread)[:, None] * np.vander(place, 4))
+
     start = np.array([0.0, 0.0, -6.0, math.log(max(float(counts[0]), 1.0))])
     # Converged to the last digits, so that everybody who recomputes a threshold finds the same one.
-    found = least_squares(lambda c: (curve(c) - counts) / spread, start, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    found = least_squares(lambda c: (curve(c) - counts) / spread, start, jac=slopes, xtol=1e-14, ftol=1e-14, gtol=1e-14)
     return curve(found.x)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from protocol.documents.flags import Band
-from protocol.scorecard.capacity import smoothed_counts, smoothed_tail, threshold_for
+from protocol.scorecard.capacity import smoothed_counts, smoothed_tail, threshold_for, threshold_of
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.descent import second_moment
 from protocol.scorecard.draws import normals
@@ -89,7 +89,8 @@ def head_stability(run: Run, place: int, *, scatter: Float64Array) -> HeadStabil
         scatter: As `threshold_scatter` returns it, for these sums or for others with the same noise.
     """
     release, head, columns = run.only("evaluation"), evaluate(run)[place], list(run.columns.heads[place])
-    threshold = threshold_for(head, capacity=capacity_of(run, place))
+    tail = smoothed_tail(head)
+    threshold = threshold_of(head, tail, capacity=capacity_of(run, place))
     center, spread = float(release.inputs["center"][place]), float(release.inputs["spread"][place])
     weights = run.columns.split(release.inputs["weights"])[place]
     moment = second_moment(run.columns, run.moment)
@@ -102,7 +103,7 @@ def head_stability(run: Run, place: int, *, scatter: Float64Array) -> HeadStabil
         covariance=weight_covariance(run)[place],
         tangent=tangent,
         offsets=bin_width(head) * scatter,
-        excess=mean_excess(head, threshold),
+        excess=mean_excess(head, tail, threshold),
     )
 
 
@@ -136,7 +137,7 @@ def bin_width(head: HeadEvaluation) -> float:
     return float(head.edges[1] - head.edges[0])
 
 
-def mean_excess(head: HeadEvaluation, threshold: float) -> float:
+def mean_excess(head: HeadEvaluation, tail: Float64Array, threshold: float) -> float:
     """Return how far people above the threshold are above it on average by the smoothed tail.
 
     Scores fall off above a threshold about exponentially; the slope of their log density is minus one over this. At
@@ -146,7 +147,7 @@ def mean_excess(head: HeadEvaluation, threshold: float) -> float:
     if threshold >= head.edges[-1]:
         return math.inf
     corners = np.concatenate([[head.edges[0] - width], head.edges, [head.edges[-1] + width]])
-    above = np.append(np.maximum(smoothed_tail(head), 0.0), 0.0)
+    above = np.append(np.maximum(tail, 0.0), 0.0)
     at = float(np.interp(threshold, corners, above))
     beyond = corners > threshold
     places = np.concatenate([[threshold], corners[beyond]])

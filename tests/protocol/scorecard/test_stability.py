@@ -245,9 +245,10 @@ def test_the_mean_excess_is_that_of_an_exponential_tail():
     corners = np.concatenate([[0.0], edges, [edges[-1] + 0.25]])
     counts = 1e6 * -np.diff(np.exp(-corners / 2))
     evaluation = HeadEvaluation("made_up", edges, counts, np.zeros_like(counts), sigma=1e-9)
-    assert mean_excess(evaluation, 3.1) == pytest.approx(2.0, rel=0.02)
+    tail = np.cumsum(counts[::-1])[::-1]
+    assert mean_excess(evaluation, tail, 3.1) == pytest.approx(2.0, rel=0.02)
     # The last bin is open: nothing is known of what lies beyond.
-    assert mean_excess(evaluation, float(edges[-1])) == np.inf
+    assert mean_excess(evaluation, tail, float(edges[-1])) == np.inf
 
 
 def test_thresholds_scatter_evenly_to_both_sides_and_more_with_more_noise():
