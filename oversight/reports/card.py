@@ -222,6 +222,41 @@ class HeadCard(Value):
     """Largest first."""
 
 
+# --- stability ------------------------------------------------------------------------------------------------------
+
+
+class ReliabilityCard(Value):
+    """One band of predicted stability, and what reruns did."""
+
+    band: Literal["high", "medium", "low"]
+    predicted: float
+    """Mean predicted probability of being flagged again."""
+    seen: float
+    """Share of reruns that flagged again."""
+    people: float
+    """Flagged people in the band, a mean over runs."""
+
+
+class HeadStabilityCard(Value):
+    """How far predicted and seen stability of a category lie apart."""
+
+    category: Name
+    error: float
+    """Mean distance over flagged people; 1 if the noise leaves nothing to go by."""
+    shown: bool
+    """Whether headers may show bands of stability."""
+    rows: tuple[ReliabilityCard, ...]
+    """Bands that have people, highest first."""
+
+
+class StabilityCard(Value):
+    """What bands of stability promise, held against reruns on people invented from the published sums."""
+
+    largest_error: float
+    """A category that is further off shows no bands."""
+    heads: tuple[HeadStabilityCard, ...]
+
+
 # --- use and proof --------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +267,9 @@ class RuleCard(Value):
     threshold: float
     cap_per_borough: int
     stability_error: float
+    """How far predicted stability was off when the policy was signed."""
     minimum_band: Literal["medium", "high"] | None
+    """A flag in a lower band is not raised; None: stability decides nothing."""
 
 
 class WaiverCard(Value):
@@ -297,6 +334,7 @@ class ModelCard(Value):
     guarantee: GuaranteeCard
     not_covered: tuple[str, ...]
     heads: tuple[HeadCard, ...]
+    stability: StabilityCard
     policies: tuple[PolicyCard, ...]
     flags_raised: int
     """Flags of this plan in the log so far; public, and without noise."""

@@ -138,6 +138,19 @@ def interval_row(title: str, axis: Axis, value: float | None, low: float, high: 
     return _row(title, parts)
 
 
+def pair_row(title: str, axis: Axis, expected: float, found: float) -> Markup:
+    """Return two values on one line: what was expected as an open dot, what was found as a full one."""
+    begin, end = _across(axis, expected), _across(axis, found)
+    return _row(
+        title,
+        [
+            Markup('<line class="rule" x1="{}" x2="{}" y1="50%" y2="50%"/>').format(begin, end),
+            Markup('<circle class="open-dot" cx="{}" cy="50%" r="5"/>').format(begin),
+            Markup('<circle class="dot" cx="{}" cy="50%" r="4.5"/>').format(end),
+        ],
+    )
+
+
 def bar_row(title: str, value: float, *, largest: float) -> Markup:
     """Return a bar from the middle, to the right if positive, to the left if negative.
 

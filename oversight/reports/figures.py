@@ -7,7 +7,13 @@ from typing import Final
 
 from markupsafe import Markup
 
-from oversight.reports.card import Estimate, HeadCard, ShareCard, WeightCard
+from oversight.reports.card import (
+    Estimate,
+    HeadCard,
+    ReliabilityCard,
+    ShareCard,
+    WeightCard,
+)
 from oversight.reports.charts import (
     Axis,
     Point,
@@ -16,6 +22,7 @@ from oversight.reports.charts import (
     dot_chart,
     interval_row,
     line_chart,
+    pair_row,
     share_row,
     stacked_bar,
 )
@@ -25,6 +32,9 @@ FEWEST_POINTS: Final = 2
 
 AUC: Final = Axis("AUC", 0.5, 1.0, ((0.5, "0.5"), (0.75, "0.75"), (1.0, "1")))
 """From a coin to a perfect order."""
+
+
+CHANCE: Final = Axis("Chance", 0.0, 1.0, ((0.0, "0%"), (0.5, "50%"), (1.0, "100%")))
 
 
 def auc_axis() -> Markup:
@@ -146,6 +156,21 @@ def weight_row(weight: WeightCard, weights: Sequence[WeightCard]) -> Markup:
 def people_row(borough: str, people: int, *, largest: int) -> Markup:
     """Return a borough's share of the largest one's people."""
     return share_row(f"{borough}: {people:,} people", people, largest=largest)
+
+
+def chance_axis() -> Markup:
+    """Return the axis over the column of stability rows."""
+    return axis_row("Axis from 0 to 100 per cent", CHANCE)
+
+
+def stability_row(title: str, row: ReliabilityCard) -> Markup:
+    """Return predicted and seen stability of a band."""
+    return pair_row(
+        f"{title}, {row.band}: predicted {percent(row.predicted)}, seen {percent(row.seen)}",
+        CHANCE,
+        row.predicted,
+        row.seen,
+    )
 
 
 def budget_bar(shares: Sequence[ShareCard]) -> Markup:

@@ -3,7 +3,6 @@ not compute too."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from oversight.reports.card import (
     CurveCard,
     DataCard,
     EntryCard,
-    Estimate,
     FeatureCard,
     GuaranteeCard,
     HeadCard,
@@ -30,6 +28,7 @@ from oversight.reports.card import (
     WaiverCard,
     WeightCard,
 )
+from oversight.reports.measured import estimate, stability_card
 from oversight.reports.page import render_html
 from oversight.reports.words import COMMAND, MEANINGS, NOT_COVERED, TITLES, limits, not_measured
 from protocol.aggregation.accounting import right_guesses
@@ -46,7 +45,6 @@ from protocol.scorecard.calibration import calibration, recalibration
 from protocol.scorecard.capacity import people_above, thresholds
 from protocol.scorecard.curves import area_under_curve, average_precision, curve
 from protocol.scorecard.evaluation import HeadEvaluation, evaluate
-from protocol.scorecard.intervals import Interval
 from protocol.scorecard.table import ScorecardTable, scorecard_tables
 from protocol.signing.dsse import Envelope
 
@@ -83,6 +81,7 @@ def model_card(history: History, plan: Digest) -> ModelCard:
             _head(record, table, head, cutoffs[head.category])
             for table, head in zip(scorecard_tables(model, record.catalogue), evaluate(record.run), strict=True)
         ),
+        stability=stability_card(record),
         policies=tuple(_policy(policy) for policy in policies),
         flags_raised=sum(
             skeleton.kind == "flag" and skeleton.belongs_to == commitment(plan) for skeleton in history.skeletons
@@ -91,11 +90,6 @@ def model_card(history: History, plan: Digest) -> ModelCard:
         limits=limits(record),
         proof=_proof(history, record, policies),
     )
-
-
-def _estimate(interval: Interval) -> Estimate:
-    high = None if math.isinf(interval.high) else interval.high
-    return Estimate(value=interval.value, low=interval.low, high=high)
 
 
 def _data(plan: TrainingPlan, catalogue: FeatureCatalogue) -> DataCard:
@@ -179,14 +173,14 @@ def _head(record: PlanRecord, table: ScorecardTable, head: HeadEvaluation, thres
         label=described.label,
         eligible=described.eligible,
         prior=described.prior,
-        auc=_estimate(area_under_curve(head)),
-        average_precision=_estimate(average_precision(head)),
+        auc=estimate(area_under_curve(head)),
+        average_precision=estimate(average_precision(head)),
         curve=tuple(
             CurveCard(
                 score=point.score,
-                false_positive_rate=_estimate(point.false_positive_rate),
-                recall=_estimate(point.recall),
-                precision=_estimate(point.precision),
+                false_positive_rate=estimate(point.false_positive_rate),
+                recall=estimate(point.recall),
+                precision=estimate(point.precision),
             )
             for point in curve(head)
         ),
@@ -197,17 +191,17 @@ def _head(record: PlanRecord, table: ScorecardTable, head: HeadEvaluation, thres
                 people=one.people,
                 predicted=one.predicted,
                 recalibrated=one.recalibrated,
-                observed=_estimate(one.observed),
+                observed=estimate(one.observed),
             )
             for one in calibration(head)
         ),
         recalibration=None
         if fitted is None
-        else RecalibrationCard(intercept=_estimate(fitted.intercept), slope=_estimate(fitted.slope)),
+        else RecalibrationCard(intercept=estimate(fitted.intercept), slope=estimate(fitted.slope)),
         noise_people=head.sigma,
         threshold=threshold,
         capacity=next(one.flags for one in record.plan.capacities if one.category == head.category),
-        people_above=_estimate(people_above(head, threshold)),
+        people_above=estimate(people_above(head, threshold)),
         intercept=table.intercept,
         mean_score=table.mean_score,
         weights=tuple(WeightCard(**asdict(row)) for row in table.rows),

@@ -14,15 +14,25 @@ from tests.oversight.reports.markup import parse
 from tests.oversight.reports.test_model_card import HOSTILE
 
 FLAGS_OUTSIDE = "A flag is a deliberate disclosure about one person, outside epsilon"
-SAID = {"95", "50", "100", "0.5", "1", "20", "365", "0"}
+SAID = {"95", "50", "100", "0.5", "1", "20", "365", "0", "0.25"}
 """Numerals of sentences that stand on every card."""
 
 
-@pytest.fixture(params=["measured", "bare"])
+@pytest.fixture(params=["measured", "bare", "filled"])
 def card(request):
     if request.param == "bare":
         return request.getfixturevalue("bare")
-    return request.getfixturevalue("measured")[1]
+    card = request.getfixturevalue("measured")[1]
+    return card if request.param == "measured" else filled(card)
+
+
+def filled(card):
+    """Return a card with every part and every kind of figure, whatever the noise of the run left."""
+    fields = json.loads(card.encode())
+    rows = [{"band": band, "predicted": 0.81, "seen": 0.78, "people": 12.5} for band in ("high", "low")]
+    fields["stability"]["heads"][0] |= {"rows": rows, "error": 0.031, "shown": True}
+    fields["stability"]["heads"][1] |= {"rows": [], "error": 1.0, "shown": False}
+    return ModelCard.decode(json.dumps(fields))
 
 
 @pytest.fixture
@@ -51,21 +61,15 @@ def test_same_json_is_the_same_page(card):
     assert render_html(ModelCard.decode(card.encode())) == render_html(card)
 
 
+ALWAYS = [
+    "purpose", "data", "guarantee", "not-covered", "accuracy", "curves", "stability", "scorecards", "use", "limits",
+    "features", "proof",
+]  # fmt: skip
+
+
 def test_every_section_is_there_in_order_and_in_the_contents(page):
     sections = [one.attributes["id"] for one in page.all("section")]
-    expected = [
-        "purpose",
-        "data",
-        "guarantee",
-        "not-covered",
-        "accuracy",
-        "scorecards",
-        "use",
-        "limits",
-        "features",
-        "proof",
-    ]
-    assert [one for one in sections if one in expected] == expected
+    assert sections == ALWAYS
     links = [one.attributes["href"] for one in page.one("nav").all("a")]
     assert links == [f"#{one}" for one in sections]
 
@@ -105,9 +109,18 @@ def test_every_table_has_headers_with_a_scope(page):
     for table in page.all("table"):
         headers = list(table.all("th"))
         assert headers
-        assert {one.attributes.get("scope") for one in headers} <= {"col", "row"}
-        widths = {len([one for one in row.content if not isinstance(one, str)]) for row in table.all("tr")}
-        assert len(widths) == 1
+        assert {one.attributes.get("scope") for one in headers} <= {"col", "row", "rowgroup"}
+        assert len(set(widths(table))) == 1
+
+
+def widths(table):
+    """Yield how many columns each row has, with the cells that rows above reach down."""
+    reaching = []
+    for row in table.all("tr"):
+        cells = [one for one in row.content if not isinstance(one, str)]
+        yield sum(int(one.attributes.get("colspan", "1")) for one in cells) + len(reaching)
+        reaching = [left - 1 for left in reaching] + [int(one.attributes.get("rowspan", "1")) - 1 for one in cells]
+        reaching = [left for left in reaching if left > 0]
 
 
 def test_region_that_scrolls_can_be_reached_by_keyboard_and_has_a_name(page):
