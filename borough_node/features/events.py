@@ -30,7 +30,7 @@ MACROS = (
 
 
 def create_facts(staged: Staged, cutoff: int) -> None:
-    """Make, or make anew, ``duty_facts``, ``leave_days``, ``lookup_facts`` and ``claim_facts``."""
+    """Make, or make anew, ``duty_facts``, ``duty_presence``, ``leave_days``, ``lookup_facts`` and ``claim_facts``."""
     for macro in MACROS:
         staged.run(macro)
     sees_badges = not {"access_events", "sites"} & set(staged.settings.absent)
@@ -44,6 +44,7 @@ def create_facts(staged: Staged, cutoff: int) -> None:
         ("lookup_outages", _outages("lookups", cutoff)),
         ("duty_outages", _outages("duty", cutoff)),
         ("duty_facts", _duty_facts(local("planned_start"), sees_badges=sees_badges)),
+        ("duty_presence", _DUTY_PRESENCE),
         ("leave_days", _leave_days(local("planned_start"), local("planned_end"))),
         ("lookup_facts", _LOOKUP_FACTS),
         ("claim_facts", _claim_facts(local("a.at"), zone, cutoff, sees_badges=sees_badges)),
@@ -82,37 +83,46 @@ def _duty_facts(local_start: str, *, sees_badges: bool) -> str:
     start, end = "coalesce(booked_start, planned_start)", "coalesce(booked_end, planned_end)"
     shift = minutes(local_start)
     duties = (
-        f"SELECT person, staff_no, duty_type, site, planned_start, swapped_at, booked_at, amended_at, amended_minutes,"
-        f" authorised_by, authorised_at, {start} AS start_at, {end} AS end_at,"
-        f" booked_end IS NOT NULL AS booked, duty_type IN ({WORKED}) AS worked, coalesce(overtime_minutes, 0) AS overtime,"
+        f"SELECT person, duty_type, site, {start} AS start_at, {end} AS end_at, booked_at, booked_end IS NOT NULL AS booked,"
+        f" duty_type IN ({WORKED}) AS worked, coalesce(overtime_minutes, 0) AS overtime, amended_minutes,"
         f" amended_by = staff_no AND amended_at > {end} AS own_amendment, amended_by <> staff_no AS others_amendment,"
-        f" authorised_by = staff_no AS self_authorised, booked_by = staff_no AS self_booked,"
+        f" amended_at > {end} + INTERVAL 7 DAY AS amended_late, hour(amended_at) < 5 AS amended_at_night,"
+        f" authorised_by IS NOT NULL AS authorised, authorised_by = staff_no AS self_authorised,"
+        f" authorised_at > {end} + INTERVAL 3 DAY AS authorised_late,"
+        f" booked_by = staff_no AND booked_at > {end} + INTERVAL 7 DAY AS self_booked_late,"
+        " swapped_at IS NOT NULL AS swapped, swapped_at > planned_start - INTERVAL 1 DAY AS swapped_shortly,"
         f" {shift} AS local_start, {shift} + epoch_us(planned_end - planned_start) // 60000000 AS local_end,"
         f" {shift} + epoch_us({start} - planned_start) // 60000000 AS local_booked_start,"
         f" {shift} + epoch_us({end} - planned_start) // 60000000 AS local_booked_end"
         " FROM duties_known"
     )
     columns = (
-        "d.* EXCLUDE (local_start, local_end, local_booked_start, local_booked_end),"
+        "d.* EXCLUDE (site, local_start, local_end, local_booked_start, local_booked_end),"
         " night_minutes(d.local_booked_start, d.local_booked_end) >= 180 AS night,"
         " premium_minutes(d.local_booked_start, d.local_booked_end) - premium_minutes(d.local_start, d.local_end)"
         " AS premium_gain"
     )
     if not sees_badges:
-        return f"SELECT {columns}, false AS watched, false AS present, false AS present_overtime FROM ({duties}) AS d"
+        return f"SELECT {columns}, false AS watched FROM ({duties}) AS d"
     # A badge is evidence only where every door has a reader, none was out, and readers had begun to record.
-    watched = (
-        f"SELECT {columns}, d.end_at + INTERVAL 2 HOUR AS latest,"
+    return (
+        f"SELECT {columns},"
         " d.worked AND d.booked AND coalesce(s.badge_readers, false) AND NOT EXISTS (SELECT 1 FROM badge_outages AS o"
         " WHERE o.site = d.site AND o.started_at < d.end_at AND o.reach > d.start_at)"
         " AND coalesce(d.start_at >= (SELECT min(a.at) FROM access_events_known AS a), false) AS watched"
         f" FROM ({duties}) AS d LEFT JOIN sites_known AS s ON s.site = d.site"
     )
-    return (
-        "SELECT w.* EXCLUDE (latest), coalesce(a.at >= w.start_at - INTERVAL 2 HOUR, false) AS present,"
-        " coalesce(a.at >= w.end_at - w.overtime * INTERVAL 30 SECOND, false) AS present_overtime"
-        f" FROM ({watched}) AS w ASOF LEFT JOIN access_events_known AS a ON a.person = w.person AND a.at <= w.latest"
-    )
+
+
+_DUTY_PRESENCE = (
+    # The last badge up to two hours after the end. Narrow rows: this join sorts both sides with all they carry.
+    "SELECT f.person, f.overtime, coalesce(a.at >= f.start_at - INTERVAL 2 HOUR, false) AS present,"
+    " coalesce(a.at >= f.end_at - f.overtime * INTERVAL 30 SECOND, false) AS present_overtime"
+    " FROM (SELECT person, start_at, end_at, overtime, end_at + INTERVAL 2 HOUR AS latest FROM duty_facts WHERE watched)"
+    " AS f ASOF LEFT JOIN (SELECT person, e.at FROM access_events_known AS e) AS a"
+    " ON a.person = f.person AND a.at <= f.latest"
+)
+"""One row per duty that a badge could show: whether one does."""
 
 
 def _leave_days(local_start: str, local_end: str) -> str:
@@ -132,13 +142,17 @@ def _leave_days(local_start: str, local_end: str) -> str:
 
 _LOOKUP_FACTS = (
     # Whether a duty runs at the search, an hour around it allowed: the end of the longest duty begun so far.
-    "SELECT l.*, NOT coalesce(d.reach >= l.at, false) AS off_duty,"
-    " l.case_ref IS NULL AND NOT coalesce(o.reach > l.at, false) AS caseless"
-    " FROM lookups_known AS l"
-    " ASOF LEFT JOIN (SELECT person, start_at - INTERVAL 1 HOUR AS begins, max(end_at + INTERVAL 1 HOUR)"
+    "WITH searches AS (SELECT row_number() OVER () AS number, person, l.at, subject_ref, subject_vulnerable,"
+    " case_linked_at, case_ref IS NULL AS no_case FROM lookups_known AS l),"
+    " on_duty AS (SELECT l.number FROM (SELECT number, person, s.at FROM searches AS s) AS l"
+    " ASOF JOIN (SELECT person, start_at - INTERVAL 1 HOUR AS begins, max(end_at + INTERVAL 1 HOUR)"
     " OVER (PARTITION BY person ORDER BY start_at) AS reach FROM duty_facts WHERE worked) AS d"
-    " ON d.person = l.person AND d.begins <= l.at"
-    " ASOF LEFT JOIN lookup_outages AS o ON o.started_at <= l.at"
+    " ON d.person = l.person AND d.begins <= l.at WHERE d.reach >= l.at),"
+    " excused AS (SELECT l.number FROM (SELECT number, s.at FROM searches AS s WHERE no_case) AS l"
+    " ASOF JOIN lookup_outages AS o ON o.started_at <= l.at WHERE o.reach > l.at)"
+    " SELECT s.* EXCLUDE (number, no_case), on_duty.number IS NULL AS off_duty,"
+    " no_case AND excused.number IS NULL AS caseless"
+    " FROM searches AS s LEFT JOIN on_duty USING (number) LEFT JOIN excused USING (number)"
 )
 """One row per search: without a case (outages of the linking excused), off duty."""
 

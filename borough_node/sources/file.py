@@ -72,7 +72,10 @@ def offline_database() -> duckdb.DuckDBPyConnection:
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }
-    return duckdb.connect(":memory:", config=offline)
+    connection = duckdb.connect(":memory:", config=offline)
+    # Its bar would stand between the lines of a command's answer.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def open_in(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:

@@ -198,9 +198,13 @@ class Checks:
         found = []
         for rule in OVERLAPS:
             if rule.table in self._staged.tables:
-                query = f"SELECT * FROM ({rule.condition}) WHERE collides"
-                if count := int(self._staged.rows(f"SELECT count(*) FROM ({query})")[0][0]):
-                    found.append(self._problem(TABLES[rule.table], rule, count, query))
+                key = TABLES[rule.table].key[0]
+                counted = f"SELECT count(*), min({quoted(key)}, {MOST_KEYS}) FROM ({rule.condition}) WHERE collides"
+                count, first = self._staged.rows(counted)[0]
+                if count:
+                    keys = tuple(_key_text([key], (value,)) for value in first)
+                    problem = Problem(rule.table, rule.column, rule.name, rule.severity, int(count), keys, rule.advice)
+                    found.append(problem)
         return found
 
     def home_borough(self) -> list[Problem]:

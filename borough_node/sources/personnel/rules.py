@@ -84,17 +84,17 @@ OVERLAPS = (
     Rule(
         "postings",
         "overlap",
-        "SELECT *, lead(valid_from) OVER (PARTITION BY staff_no ORDER BY valid_from) < coalesce(valid_to, DATE '9999-12-31')"
-        " AS collides FROM postings WHERE kind = 'home'",
+        "SELECT posting_id, lead(valid_from) OVER (PARTITION BY staff_no ORDER BY valid_from)"
+        " < coalesce(valid_to, DATE '9999-12-31') AS collides FROM postings WHERE kind = 'home'",
         "overlaps the person's next home posting; end one before the other starts",
     ),
     Rule(
         "duties",
         "overlap",
-        "SELECT *, lead(planned_start) OVER (PARTITION BY person ORDER BY planned_start) < planned_end AS collides"
+        "SELECT duty_id, lead(planned_start) OVER (PARTITION BY person ORDER BY planned_start) < planned_end AS collides"
         f" FROM duties WHERE duty_type IN ({_WORKED}) AND person IS NOT NULL",
         "overlaps the person's next duty; one of them is not worked",
         "warning",
     ),
 )
-"""Here the condition is a query with the column ``collides``."""
+"""Here the condition is a query with the key and the column ``collides``."""
