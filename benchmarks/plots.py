@@ -15,6 +15,7 @@ import altair as alt
 Point = dict[str, Any]
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE)
 WIDTH, WIDE, HEIGHT, FONT = 320, 520, 260, "DejaVu Sans, Verdana, sans-serif"
 
 
@@ -46,7 +47,9 @@ def _lines(
     base = alt.Chart(alt.InlineData(values=list(points)), title=title, width=width, height=HEIGHT).encode(
         x=x,
         y=y,
-        color=alt.Color("series:N", scale=alt.Scale(domain=list(series), range=list(colours)), legend=legend),
+        color=alt.Color(
+            "series:N", scale=alt.Scale(domain=list(series), range=list(colours)[: len(series)]), legend=legend
+        ),
     )
     many = len(series)
     line = base.mark_line(strokeWidth=2).encode(
@@ -58,10 +61,10 @@ def _lines(
     return alt.layer(line, mark)
 
 
-def _log_x(field: str, title: str, values: Sequence[int]) -> alt.X:
+def _log_x(field: str, title: str, values: Sequence[float], *, form: str = ",d") -> alt.X:
     # The marks would touch the frame without a margin; a log scale has no padding of its own that ends at the values.
     domain = [min(values) / 1.3, max(values) * 1.3]
-    axis = alt.Axis(values=sorted(set(values)), format=",d", labelOverlap=False)
+    axis = alt.Axis(values=sorted(set(values)), format=form, labelOverlap=False)
     return alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", domain=domain, nice=False), axis=axis)
 
 
@@ -116,3 +119,30 @@ def plot_exchange(points: Sequence[Point], path: Path) -> None:
     _finished(
         _lines(points, x=x, y=y, series=series, colours=[BLUE, VERMILION, ORANGE, GREEN], title="", width=WIDE), path
     )
+
+
+def plot_utility(points: Sequence[Point], ceilings: Sequence[Point], path: Path) -> None:
+    """Draw AUC against the joint epsilon, one panel a label, and the best figure without privacy as a line.
+
+    Args:
+        points: With label, series, epsilon and auc.
+        ceilings: With label, auc and the text that says whose it is.
+    """
+    series = list(dict.fromkeys(point["series"] for point in points))
+    x = _log_x("epsilon", "epsilon, of all labels together", [point["epsilon"] for point in points], form="~g")
+    panels = []
+    for label in dict.fromkeys(point["label"] for point in points):
+        own = [point for point in points if point["label"] == label]
+        ceiling = [point for point in ceilings if point["label"] == label]
+        y = alt.Y("auc:Q", title="AUC", scale=alt.Scale(zero=False, padding=12))
+        lines = _lines(own, x=x, y=y, series=series, colours=COLOURS, title=label, width=230)
+        rule = alt.Chart(alt.InlineData(values=ceiling)).mark_rule(strokeDash=[2, 3], color="#555555").encode(y="auc:Q")
+        text = (
+            alt.Chart(
+                alt.InlineData(values=[{**point, "epsilon": min(p["epsilon"] for p in own)} for point in ceiling])
+            )
+            .mark_text(align="left", dy=-7, fontSize=11, color="#333333")
+            .encode(x=x, y="auc:Q", text="text:N")
+        )
+        panels.append(alt.layer(lines, rule, text))
+    _finished(alt.hconcat(*panels), path)

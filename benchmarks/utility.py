@@ -244,6 +244,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             def tell(text: str) -> None:
                 progress.update(bar, advance=1, description=text)
+                if not console.is_terminal:
+                    # A bar is drawn on a terminal only; a log gets a line a fit.
+                    console.print(f"{progress.tasks[0].completed:.0f} of {progress.tasks[0].total:.0f}: {text}")
 
             rows = list(measure(measured, methods, epsilons, options.seeds, tell=tell))
     if options.json:

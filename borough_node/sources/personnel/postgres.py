@@ -55,7 +55,11 @@ def connected(uri_file: Path) -> Iterator[Relations]:
 class _Database:
     def __init__(self, connection: dbapi.Connection) -> None:
         self._connection = connection
-        with connection.cursor() as cursor:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._connection.rollback()
+        with self._connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     def columns(self, relation: str) -> list[str]:
@@ -71,6 +75,8 @@ class _Database:
                 cursor.execute(statement)
                 return cursor.fetch_arrow_table()
         except adbc_driver_manager.Error as error:
+            # The others are still checked. They are of another moment then, and none is used.
+            self._begin()
             reason = f"relation {relation}: the database refused the query ({type(error).__name__})"
             raise TableInvalid(f"{reason}; check its name, its columns and the right to read it") from None
 
