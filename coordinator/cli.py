@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
 from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
+from protocol.documents.base import describe
 from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.flags import Waiver
 from protocol.errors import ConfigurationError
 from protocol.history.spending import spending
 from protocol.ids import PartyId, random_id
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+from protocol.scorecard.gates import gate_verdicts
 
 if TYPE_CHECKING:
     # Flower takes seconds to load; it is imported where a coordinator is opened.
@@ -142,15 +146,37 @@ def propose_policy(
     settings_file: SettingsFile,
     plan: Annotated[str, typer.Option(help="Digest of the finished plan.")],
     choices: Annotated[Path, typer.Option(help="The plan's choices, TOML.")],
+    waive: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Why a category may be flagged although its fairness gate asks for a reason; may be repeated.",
+            metavar="CATEGORY:ATTRIBUTE=REASON",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="A category not to flag; may be repeated.", metavar="CATEGORY")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Draft and check only.")] = False,
 ) -> None:
-    """Draft the flag policy that follows from a finished plan and offer it to the custodians."""
+    """Draft the flag policy that follows from a finished plan and offer it to the custodians.
+
+    Says for each fairness gate of the plan whether it was passed. One that needs a reason and has none is refused.
+    """
     with explained_errors():
         coordinator = _offline(settings_file)
         record = coordinator.appender.history.public.plan(plan)
+        for verdict in gate_verdicts(record.run):
+            typer.echo(str(verdict), err=True)
         policy = draft_policy(
-            PlanChoices.load(choices), record=record, roster=coordinator.roster(), now=SystemClock().now()
+            PlanChoices.load(choices),
+            record=record,
+            roster=coordinator.roster(),
+            now=SystemClock().now(),
+            waivers=tuple(_waiver(text) for text in waive or ()),
+            without=tuple(without or ()),
         )
-        typer.echo(coordinator.propose("policy", policy))
+        if not dry_run:
+            typer.echo(coordinator.propose("policy", policy))
 
 
 def _offline(settings_file: Path) -> Coordinator:
@@ -159,6 +185,15 @@ def _offline(settings_file: Path) -> Coordinator:
 
     settings = CoordinatorSettings.load(settings_file)
     return Coordinator(settings, clock=SystemClock(), report=event_log(settings.id), on_progress=lambda *_: None)
+
+
+def _waiver(text: str) -> Waiver:
+    gate, _, reason = text.partition("=")
+    category, _, attribute = gate.partition(":")
+    try:
+        return Waiver(category=category, attribute=attribute, reason=reason)
+    except ValidationError as error:
+        raise ConfigurationError(f"--waive needs CATEGORY:ATTRIBUTE=REASON: {describe(error)}") from None
 
 
 def _read(path: Path) -> bytes:

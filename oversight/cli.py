@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -78,6 +79,7 @@ def proposals(settings_file: SettingsFile, as_json: AsJson = False) -> None:
                         "kind": p.kind,
                         "digest": p.digest,
                         "problem": None if p.problem is None else {"code": p.problem.code, "detail": str(p.problem)},
+                        "gates": [dataclasses.asdict(v) | {"waiver": p.reason(v)} for v in p.verdicts],
                         "document": p.document.model_dump(mode="json"),
                     }
                     for p in found
@@ -89,6 +91,10 @@ def proposals(settings_file: SettingsFile, as_json: AsJson = False) -> None:
                 "recomputed here and found to hold" if proposal.problem is None else f"DO NOT SIGN: {proposal.problem}"
             )
             typer.echo(f"{proposal.kind} {proposal.digest}: {holds}")
+            for verdict in proposal.verdicts:
+                typer.echo(f"  fairness gate, {verdict}")
+                if reason := proposal.reason(verdict):
+                    typer.echo(f"    you would sign this reason: {reason}")
 
 
 @custodian_app.command("endorse")

@@ -346,6 +346,25 @@ class LedgerRewound(RefusalError):
     )
 
 
+class FairnessGateMissed(RefusalError):
+    """A policy flags a category whose fairness gate was missed, or may not stay hidden, and gives no reason for it."""
+
+    code = "fairness.gate_missed"
+    public_message = "The policy misses a fairness gate of its plan without a waiver."
+    remedy_text = (
+        "Leave the category out of the policy (--without CATEGORY), give the quorum a reason to sign (--waive "
+        "CATEGORY:ATTRIBUTE=REASON), or draft a plan that mitigates the difference."
+    )
+
+
+class WaiverUnfounded(RefusalError):
+    """A policy waives a gate that was not missed, or that the plan does not have."""
+
+    code = "fairness.waiver_unfounded"
+    public_message = "The policy has a waiver that no fairness gate needs."
+    remedy_text = "Draft the policy without this waiver; custodians sign reasons only where a gate needs one."
+
+
 class FlagCapReached(RefusalError):
     """The policy's cap on flags is reached."""
 

@@ -45,7 +45,7 @@ from protocol.clock import FixedClock
 from protocol.documents.base import Document
 from protocol.documents.cases import Warrant, WarrantFlag
 from protocol.documents.catalogue import Bounded, Feature, FeatureCatalogue, Head, ProtectedAttribute, Scaled
-from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag
+from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag, Waiver
 from protocol.documents.plan import (
     Descent,
     Fairness,
@@ -62,6 +62,7 @@ from protocol.rpc.identity import Identity
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile
 from protocol.rpc.v1 import register_pb2_grpc
+from protocol.scorecard.gates import gate_verdicts
 from protocol.sealing.hpke import HPKEPrivateKey
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
@@ -507,8 +508,14 @@ class World:
     def approve_policy(
         self, plan: Digest, change: Callable[[FlagPolicy], FlagPolicy] = lambda policy: policy
     ) -> Digest:
-        """Log a policy for a finished plan and return its digest."""
-        policy = draft_policy(CHOICES, record=self.record(plan), roster=self.roster, now=self.clock.now())
+        """Log a policy for a finished plan, with a waiver for each fairness gate that needs one; return its digest."""
+        record = self.record(plan)
+        waivers = tuple(
+            Waiver(category=one.category, attribute=one.attribute, reason=REASON)
+            for one in gate_verdicts(record.run)
+            if one.needs_waiver
+        )
+        policy = draft_policy(CHOICES, record=record, roster=self.roster, now=self.clock.now(), waivers=waivers)
         self.log("policy", change(policy), *self.custodian_ids[:2])
         return change(policy).digest()
 

@@ -32,6 +32,7 @@ from protocol.history.public import PlanRecord
 from protocol.ids import Digest, HexKey, Name, PartyId, RandomId, random_id
 from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
+from protocol.scorecard.gates import check_waivers
 from protocol.scorecard.reliability import reliability
 
 ANY = "any"
@@ -198,21 +199,36 @@ def _fairness(chosen: Fairness | None, catalogue: FeatureCatalogue) -> Fairness 
 
 
 def draft_policy(
-    choices: PlanChoices, *, record: PlanRecord, roster: Roster, now: datetime, waivers: tuple[Waiver, ...] = ()
+    choices: PlanChoices,
+    *,
+    record: PlanRecord,
+    roster: Roster,
+    now: datetime,
+    waivers: tuple[Waiver, ...] = (),
+    without: tuple[Name, ...] = (),
 ) -> FlagPolicy:
     """Return a policy for a finished plan: its model, and the thresholds that its evaluation release implies.
 
-    Raises: ConfigurationError if a band is demanded of a category whose stability is not shown.
+    Args:
+        waivers: Reasons for the categories and attributes whose fairness gate needs one.
+        without: Categories that are not flagged.
+    Raises: FairnessGateMissed naming every gate that needs a waiver and has none; WaiverUnfounded; ConfigurationError if
+        ``without`` names no category of the plan, or all, or if a band is demanded of a category whose stability is not
+        shown.
     """
+    if strangers := sorted(set(without) - set(record.plan.categories)):
+        raise ConfigurationError(f"{strangers[0]} is not a category of the plan")
+    if not set(record.plan.categories) - set(without):
+        raise ConfigurationError("a policy needs a category to flag")
     capacities = {capacity.category: capacity.flags for capacity in record.plan.capacities}
     boroughs = len(record.plan.boroughs)
-    known = {head.category: head for head in reliability(record.run)}
+    known = {head.category: head for head in reliability(record.run) if head.category not in without}
     bands = {category: choices.minimum_band.get(category, choices.minimum_band.get(ANY)) for category in known}
     if hidden := [category for category, head in known.items() if bands[category] is not None and not head.shown]:
         raise ConfigurationError(
             f"field minimum_band: {hidden[0]} demands a band, and its stability is off by {known[hidden[0]].error:.2f}"
         )
-    return FlagPolicy(
+    policy = FlagPolicy(
         policy_id=random_id(),
         roster=roster.digest(),
         plan=record.plan.digest(),
@@ -227,6 +243,7 @@ def draft_policy(
                 minimum_band=bands[category],
             )
             for category, threshold in thresholds(record.run).items()
+            if category not in without
         ),
         min_population=choices.min_population,
         max_reasons=choices.max_reasons,
@@ -236,3 +253,5 @@ def draft_policy(
         valid_from=now,
         valid_until=now + timedelta(days=choices.validity_days),
     )
+    check_waivers(record.run, policy)
+    return policy

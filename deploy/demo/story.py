@@ -22,16 +22,18 @@ from oversight.reports.model_card import model_card, write_card
 from protocol.aggregation.accounting import mu_of, rho_of
 from protocol.clock import SystemClock
 from protocol.documents.cases import Warrant, WarrantFlag
-from protocol.documents.flags import FlagHeader
+from protocol.documents.flags import FlagHeader, Waiver
 from protocol.documents.roster import Budget
 from protocol.errors import CohortTooSmall, PlanNotApproved
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, random_id
 from protocol.scorecard.curves import area_under_curve
 from protocol.scorecard.evaluation import evaluate
+from protocol.scorecard.gates import gate_verdicts
 from protocol.sealing.pseudonym import PseudonymKey
 from protocol.signing.dsse import Envelope
 
+DEMO_REASON = "A demonstration: nobody is investigated on these flags."
 QUORUM_SECONDS = 30.0
 BUDGET_PLANS = 2
 """The demo's roster lets this many such plans be approved in 365 days."""
@@ -158,7 +160,21 @@ class Story:
             narrator.say(
                 f"{head.category}: AUC from the private sum {shown} (95 % interval {area.low:.2f} to {area.high:.2f})"
             )
-        policy = draft_policy(self._scenario.choices, record=record, roster=coordinator.roster(), now=self._clock.now())
+        verdicts = gate_verdicts(record.run)
+        for verdict in verdicts:
+            narrator.say(f"fairness gate, {verdict}")
+        policy = draft_policy(
+            self._scenario.choices,
+            record=record,
+            roster=coordinator.roster(),
+            now=self._clock.now(),
+            # A force would leave the category out, or mitigate. The demonstration goes on to show the flags.
+            waivers=tuple(
+                Waiver(category=one.category, attribute=one.attribute, reason=DEMO_REASON)
+                for one in verdicts
+                if one.needs_waiver
+            ),
+        )
         digest = coordinator.propose("policy", policy)
         self._endorse(federation, desks, digest)
         narrator.step(

@@ -27,8 +27,10 @@ from protocol.errors import (
     WarrantWithdrawn,
 )
 from protocol.history.leaves import commitment
+from protocol.history.public import PublicRecord
 from protocol.ids import Digest, RandomId, digest_of
 from protocol.rpc.v1 import register_pb2
+from protocol.scorecard.gates import GateVerdict, gate_verdicts
 from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share
 from protocol.sealing.hpke import HPKEPrivateKey, HPKEPublicKey
 from protocol.sealing.secret import Secret
@@ -47,6 +49,22 @@ class Proposal:
     document: TrainingPlan | FlagPolicy
     problem: ProtocolError | None
     """What does not follow, if anything: such a document cannot be endorsed at this desk."""
+    verdicts: tuple[GateVerdict, ...] = ()
+    """For a policy: what the plan's fairness gates say about the categories that it flags."""
+
+    def reason(self, verdict: GateVerdict) -> str | None:
+        """Return the reason that the policy gives for a verdict, if it gives one: read it before you sign."""
+        waivers = self.document.waivers if isinstance(self.document, FlagPolicy) else ()
+        found = [
+            one.reason for one in waivers if (one.category, one.attribute) == (verdict.category, verdict.attribute)
+        ]
+        return found[0] if found else None
+
+
+def _verdicts(public: PublicRecord, policy: FlagPolicy) -> tuple[GateVerdict, ...]:
+    """Return the verdicts on the categories that a policy flags. Raises: PlanNotApproved, StateError."""
+    flagged = {rule.category for rule in policy.rules}
+    return tuple(one for one in gate_verdicts(public.plan(policy.plan).run) if one.category in flagged)
 
 
 class CustodianDesk:
@@ -70,8 +88,9 @@ class CustodianDesk:
     def proposals(self) -> list[Proposal]:
         """Return the plans and policies that wait, each signed by the coordinator and recomputed from the log.
 
-        For a plan: noise, sensitivities, statements, budget. For a policy: the model and the thresholds, from the
-        published sums. Raises: UnknownSigner, BadSignature, MalformedDocument for one that the coordinator did not sign.
+        For a plan: noise, sensitivities, statements, budget. For a policy: the model, the thresholds and the verdicts of
+        the fairness gates, from the published sums.
+        Raises: UnknownSigner, BadSignature, MalformedDocument for one that the coordinator did not sign.
         """
         self._connection.reader.sync()
         public, today = self._connection.reader.public, self._clock.now().date()
@@ -85,15 +104,16 @@ class CustodianDesk:
             document, _ = verify_one_of_role(
                 Envelope.decode(shown.envelope), PROPOSABLE[shown.kind], public.roster, "coordinator"
             )
-            problem = None
+            problem, verdicts = None, ()
             try:
                 if isinstance(document, TrainingPlan):
                     public.check_new_plan(document, today)
                 elif isinstance(document, FlagPolicy):
+                    verdicts = _verdicts(public, document)
                     public.check_new_policy(document, today)
             except ProtocolError as error:
                 problem = error
-            found.append(Proposal(shown.kind, document.digest(), document, problem))  # type: ignore[arg-type]
+            found.append(Proposal(shown.kind, document.digest(), document, problem, verdicts))  # type: ignore[arg-type]
         return found
 
     def endorse(self, proposal: Proposal) -> None:

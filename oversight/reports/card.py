@@ -189,8 +189,8 @@ class CalibrationCard(Value):
 class RecalibrationCard(Value):
     """The fit that turns scores into probabilities; a calibrated model has intercept 0 and slope 1."""
 
-    intercept: Estimate
-    slope: Estimate
+    intercept: float
+    slope: float
 
 
 class HeadCard(Value):

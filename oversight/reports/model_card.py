@@ -195,9 +195,7 @@ def _head(record: PlanRecord, table: ScorecardTable, head: HeadEvaluation, thres
             )
             for one in calibration(head)
         ),
-        recalibration=None
-        if fitted is None
-        else RecalibrationCard(intercept=estimate(fitted.intercept), slope=estimate(fitted.slope)),
+        recalibration=None if fitted is None else RecalibrationCard(intercept=fitted.intercept, slope=fitted.slope),
         noise_people=head.sigma,
         threshold=threshold,
         capacity=next(one.flags for one in record.plan.capacities if one.category == head.category),

@@ -49,6 +49,7 @@ from protocol.history.leaves import commitment
 from protocol.ids import Digest
 from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
+from protocol.scorecard.gates import check_waivers
 from protocol.scorecard.inputs import THRESHOLD_TOLERANCE, check_inputs
 from protocol.scorecard.model import Model, model_of
 from protocol.scorecard.reliability import ERROR_TOLERANCE, reliability
@@ -141,6 +142,22 @@ class PublicRecord:
         if digest not in self.plans:
             raise PlanNotApproved(f"plan {digest[:16]} is not in the witnessed log")
         return self.plans[digest]
+
+    def before(self, record: PlanRecord) -> Run | None:
+        """Return the run that a plan's drift is held against, or None.
+
+        The latest complete plan before it in the log that has the same catalogue and columns and measured drift: with
+        the public bounds of another catalogue the bins would not be the same.
+        """
+        found = None
+        for other in self.plans.values():
+            if other is record:
+                break
+            run = other.run
+            same = other.plan.catalogue == record.plan.catalogue and run.columns.names == record.run.columns.names
+            if same and other.complete and run.of("drift"):
+                found = run
+        return found
 
     def require_live(self, record: PlanRecord, *, now: datetime) -> None:
         """Return if the plan may be acted on now.
@@ -321,7 +338,7 @@ class PublicRecord:
     def check_new_policy(self, policy: FlagPolicy, day: date) -> None:
         """Return if the policy follows from the published sums; its quorum is not looked at.
 
-        Raises: ModelMismatch, DigestMismatch, Expired, StateError.
+        Raises: ModelMismatch, DigestMismatch, Expired, StateError; FairnessGateMissed, WaiverUnfounded.
         """
         record = self.plan(policy.plan)
         if not record.complete:
@@ -342,6 +359,7 @@ class PublicRecord:
         for rule in policy.rules:
             if abs(rule.stability_error - errors[rule.category]) > ERROR_TOLERANCE:
                 raise ModelMismatch(f"field rules: the stability error of {rule.category} is not what simulation finds")
+        check_waivers(record.run, policy)
         if policy.scoring_cutoff < record.plan.evaluation_cutoff:
             raise PlanInvalid("field scoring_cutoff: the model is not evaluated before the plan's evaluation cutoff")
         if not policy.valid_from.date() <= day <= policy.valid_until.date():

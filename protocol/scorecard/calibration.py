@@ -16,26 +16,27 @@ from scipy.special import expit
 from protocol.scorecard.capacity import smoothed_counts
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.evaluation import CLEAR, HeadEvaluation, corners, middles
-from protocol.scorecard.intervals import Interval, mean, share
+from protocol.scorecard.intervals import Interval, share
 
 STEPS = 100
 TOLD = 4.0
-"""A fit stands when the level of the rate is this many times its sd: below, its intervals cover too rarely."""
+"""A fit stands when what the bins say of its level is this many sd away from nothing; below, it is mostly noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recalibration:
-    """The best ``sigmoid(intercept + slope * score)``; a calibrated model has intercept 0 and slope 1."""
+    """The best ``sigmoid(intercept + slope * score)``; a calibrated model has intercept 0 and slope 1.
 
-    coefficients: tuple[float, float]
-    """Intercept and slope."""
-    intercept: Interval
-    slope: Interval
+    A curve to be held against the observed rates, which have intervals; it has none of its own, because those that were
+    tried covered too rarely in simulation.
+    """
+
+    intercept: float
+    slope: float
 
     def rate(self, scores: Float64Array) -> Float64Array:
         """Return the recalibrated probability of scores."""
-        intercept, slope = self.coefficients
-        return np.asarray(expit(intercept + slope * scores))
+        return np.asarray(expit(self.intercept + self.slope * scores))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +105,8 @@ def recalibration(head: HeadEvaluation) -> Recalibration | None:
         step = np.linalg.solve(information, slopes / variance @ (head.positives * (1 - rate) - head.negatives * rate))
         found = found + step / max(1.0, 2 * float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:
-            if information[0, 0] < TOLD**2:
-                return None
-            covariance = np.linalg.inv(information)
-            back = np.array([1.0, -center])
-            level, slope = float(back @ found), float(found[1])
-            return Recalibration(
-                coefficients=(level, slope),
-                intercept=mean(level, variance=float(back @ covariance @ back)),
-                slope=mean(slope, variance=float(covariance[1, 1])),
-            )
+            told = information[0, 0] >= TOLD**2
+            return Recalibration(float(found[0] - found[1] * center), float(found[1])) if told else None
     return None
 
 

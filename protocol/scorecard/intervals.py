@@ -71,12 +71,6 @@ def share(part: float, rest: float, *, part_noise: float, rest_noise: float, z: 
     ).within(0.0, 1.0)
 
 
-def mean(value: float, *, variance: float, z: float = Z95) -> Interval:
-    """Return a normal estimate with its interval."""
-    half = z * math.sqrt(variance)
-    return Interval(value, value - half, value + half)
-
-
 def quotient(a: Interval, b: Interval) -> Interval:
     """Return ``a / b`` of two independent rates from their intervals; from 0, to infinity if ``b`` may be 0.
 

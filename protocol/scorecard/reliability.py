@@ -253,7 +253,7 @@ def _evaluation_sum(run: Run, people: _People, inputs: Inputs) -> Float64Array:
 def _made_up(run: Run, place: int, head: HeadEvaluation, *, seed: str) -> _People | None:
     """Return people of one head from the released sums alone; None if the noise hides their labels."""
     fitted = recalibration(head)
-    if fitted is None or fitted.intercept.value is None or fitted.slope.value is None:
+    if fitted is None:
         return None
     scores = _scores(head, seed)
     if not scores.size:
@@ -273,7 +273,7 @@ def _made_up(run: Run, place: int, head: HeadEvaluation, *, seed: str) -> _Peopl
     center = float(weights[0] + mean @ weights[1:])
     rows = mean + (scores - center)[:, None] * (shared / variance) + residual
     low, high = np.array([run.columns.ranges[place] for place in columns[1:]]).T
-    labels = uniforms(f"labels/{seed}", scores.size) < expit(fitted.intercept.value + fitted.slope.value * scores)
+    labels = uniforms(f"labels/{seed}", scores.size) < fitted.rate(scores)
     return _People(
         np.concatenate([np.ones((scores.size, 1)), np.clip(rows, low, high)], axis=1), labels.astype(np.float64)
     )

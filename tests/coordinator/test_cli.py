@@ -7,9 +7,12 @@ from typer.testing import CliRunner
 
 from coordinator.app import Coordinator
 from coordinator.cli import app
+from protocol.documents.flags import FlagPolicy
 from protocol.documents.plan import TrainingPlan
+from protocol.scorecard import gates
+from protocol.scorecard.intervals import Interval
 from protocol.signing.dsse import Envelope
-from tests.world import CATALOGUE, CHOICES, SCORING, TRAINING
+from tests.world import CATALOGUE, CHOICES, REASON, SCORING, TRAINING
 
 SETTINGS = """
 id = "coordinator"
@@ -116,3 +119,68 @@ def test_second_moment_of_a_plan_that_has_not_released_it_is_refused(world, file
 def test_dry_run_proposes_nothing(world, finished, files):
     propose(files, REUSE, "--second-moment-of", finished, "--dry-run")
     assert world.proposals.waiting() == []
+
+
+def propose_policy(root, plan, *options, exit_code=0):
+    """Propose a policy and return what was printed on stdout and on stderr."""
+    choices = root / "plan.toml"
+    choices.write_text(toml(json.loads(CHOICES.model_dump_json(exclude={"fairness"}))))
+    command = ["propose-policy", root / "settings.toml", "--plan", plan, "--choices", choices, *options]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == exit_code, done.output
+    return done.stdout, done.stderr
+
+
+def policies(world):
+    waiting = [content for _, kind, content in world.proposals.waiting() if kind == "policy"]
+    return [Envelope.decode(content).document(FlagPolicy) for content in waiting]
+
+
+@pytest.fixture
+def missed(monkeypatch):
+    """A plan whose first category misses its gate by sex and whose second passes; how that comes about: test_gates.py."""
+    verdicts = (
+        gates.GateVerdict("first", "sex", 0.8, Interval(0.3, 0.2, 0.4), "missed", True),
+        gates.GateVerdict("second", "sex", 0.8, Interval(0.9, 0.85, 1.0), "passed", False),
+    )
+    monkeypatch.setattr("coordinator.cli.gate_verdicts", lambda run: verdicts)
+    monkeypatch.setattr(gates, "gate_verdicts", lambda run: verdicts)
+
+
+def test_a_policy_that_misses_a_gate_is_refused_with_what_is_missed_and_how_to_go_on(world, finished, files, missed):
+    _, said = propose_policy(files, finished, exit_code=5)
+    assert (
+        "first by sex: missed; lowest over highest selection rate 0.30 (0.20 to 0.40), asked for at least 0.80" in said
+    )
+    assert "second by sex: passed" in said
+    for option in ("--waive", "--without"):
+        assert option in said
+    assert policies(world) == []
+
+
+def test_a_reason_or_leaving_the_category_out_lets_the_policy_be_proposed(world, finished, files, missed):
+    propose_policy(files, finished, "--waive", f"first:sex={REASON} = so it is", "--dry-run")
+    assert policies(world) == []
+    propose_policy(files, finished, "--waive", f"first:sex={REASON} = so it is")
+    (policy,) = policies(world)
+    assert [(one.category, one.attribute, one.reason) for one in policy.waivers] == [
+        ("first", "sex", f"{REASON} = so it is")
+    ]
+    propose_policy(files, finished, "--without", "first")
+    assert [len(one.rules) for one in policies(world)].count(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--waive", f"second:sex={REASON}"), 5, "second by sex needs none"),
+        (("--waive", "first:sex=short"), 3, "reason"),
+        (("--waive", "nonsense"), 3, "CATEGORY:ATTRIBUTE=REASON"),
+        (("--without", "third"), 3, "third"),
+    ],
+)
+def test_a_waiver_that_nothing_needs_or_nobody_can_read_is_refused(finished, files, missed, options, code, said):
+    options = (
+        options if "--without" in options or "first" in options[1] else ("--waive", f"first:sex={REASON}", *options)
+    )
+    assert said in propose_policy(files, finished, *options, exit_code=code)[1].replace("\n", " ")

@@ -110,10 +110,7 @@ def test_curves_and_calibration_are_those_of_the_evaluation(card, record):
         fitted = recalibration(head)
         assert (shown.recalibration is None) == (fitted is None)
         if fitted is not None:
-            assert (shown.recalibration.slope.value, shown.recalibration.intercept.high) == (
-                fitted.slope.value,
-                fitted.intercept.high,
-            )
+            assert (shown.recalibration.slope, shown.recalibration.intercept) == (fitted.slope, fitted.intercept)
 
 
 def test_scorecards_are_those_of_the_model(card, record):
