@@ -180,6 +180,7 @@ class Force:
             records=SimpleNamespace(  # type: ignore[arg-type]
                 cohort_for=lambda *args: (None, SimpleNamespace(rows=None, labels=None))
             ),
+            reviews=SimpleNamespace(),  # type: ignore[arg-type]
             reader=self._log,  # type: ignore[arg-type]
             clock=self._clock,
             noise=noise,

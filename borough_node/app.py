@@ -12,6 +12,7 @@ from borough_node.agent import Agent
 from borough_node.client_app import answer_bytes, build_app
 from borough_node.gate import Gate, Noise
 from borough_node.ledger import Ledger
+from borough_node.ledger.reviews import Reviews
 from borough_node.records import Records, reader_of
 from borough_node.settings import NodeSettings
 from protocol.aggregation.encoding import Int64Array
@@ -46,6 +47,7 @@ class Node:
         self.party = Party.open(settings)
         self.settings = settings
         self.ledger = Ledger(settings.state / "ledger.sqlite")
+        self.reviews = Reviews(settings.state / "reviews.sqlite")
         self._report = report
         self._channel = self._connect()
         stored = self.ledger.checkpoint()
@@ -61,7 +63,8 @@ class Node:
             borough=settings.id,
             signing_key=self.party.signing_key,
             ledger=self.ledger,
-            records=Records(reader_of(settings, clock=clock, report=report)),
+            records=Records(reader_of(settings, clock=clock, report=report), self.reviews),
+            reviews=self.reviews,
             reader=self.reader,
             clock=clock,
             noise=noise,
@@ -106,4 +109,5 @@ class Node:
         if self._thread.is_alive():
             self._thread.join(timeout=grace_seconds)
         self._channel.close()
+        self.reviews.close()
         self.ledger.close()

@@ -16,6 +16,7 @@ from borough_node.ledger.account import Account, Loss, account_of
 from borough_node.ledger.chain import charges_of
 from borough_node.ledger.comparison import LogComparison, compare
 from borough_node.records import table_reader
+from borough_node.reviewing_cli import review_app
 from borough_node.settings import NodeSettings
 from borough_node.sources.contract.cutoffs import date_of
 from borough_node.sources.layout import load_catalogue
@@ -37,6 +38,7 @@ app.add_typer(ledger_app, name="ledger")
 app.add_typer(operator_app, name="operator")
 app.add_typer(explain_app, name="explain")
 app.add_typer(journal_app, name="journal")
+app.add_typer(review_app, name="review")
 
 ON_SCREEN = "These counts are for the operator's screen; they are sent nowhere."
 

@@ -9,19 +9,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from borough_node.features.cohort import Cohort
 from borough_node.flags.sealing import seal_candidate
 from borough_node.ledger import Answer, Ledger, StoredFlag
+from borough_node.ledger.reviews import Reviews
 from borough_node.records import Records
+from borough_node.reviewing.outcomes import reviewed_cohort
+from borough_node.reviewing.sampling import control_sample
 from borough_node.scoring.candidates import candidates
 from borough_node.training.vectors import FUNCTIONS
 from protocol.aggregation.accounting import rho_of
 from protocol.aggregation.encoding import Int64Array, quantised_sum
 from protocol.aggregation.exchange import mask_contribution
+from protocol.aggregation.noise import SYSTEM_ENTROPY
 from protocol.aggregation.planning import events, local_sigma_ring, rows_per_person
 from protocol.aggregation.tags import check_seed
 from protocol.clock import Clock
 from protocol.documents.flags import SealedFlag
-from protocol.documents.plan import ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
+from protocol.documents.plan import ReleaseFunction, ReleaseRequest, ReleaseSpec, Statement, TrainingPlan
 from protocol.errors import (
     AlreadyAnswered,
     BehindLog,
@@ -35,6 +40,7 @@ from protocol.history.leaves import commitment
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.rpc.log_reader import LogReader
+from protocol.scorecard.columns import Columns
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
 
@@ -52,6 +58,7 @@ class Gate:
         signing_key: SigningKey,
         ledger: Ledger,
         records: Records,
+        reviews: Reviews,
         reader: LogReader,
         clock: Clock,
         noise: Noise,
@@ -60,6 +67,7 @@ class Gate:
         self._signing_key = signing_key
         self._ledger = ledger
         self._records = records
+        self._reviews = reviews
         self._reader = reader
         self._clock = clock
         self._noise = noise
@@ -145,7 +153,7 @@ class Gate:
 
     def _answer(self, request: ReleaseRequest, tag_seed: Digest, record: PlanRecord, spec: ReleaseSpec) -> Answer:
         plan = record.plan
-        columns, cohort = self._records.cohort_for(spec.function, plan, record.catalogue)
+        columns, cohort = self._cohort(spec.function, record)
         inputs = {name: array.floats() for name, array in request.inputs.items()}
         values = quantised_sum(
             FUNCTIONS[spec.function](plan, columns, inputs, cohort),
@@ -179,6 +187,18 @@ class Gate:
         )
         return Answer(request.digest(), sign(statement, self._signing_key).encode(), masked.vector)
 
+    def _cohort(self, function: ReleaseFunction, record: PlanRecord) -> tuple[Columns, Cohort]:
+        if function != "outcomes" or record.plan.outcomes_of is None:
+            return self._records.cohort_for(function, record.plan, record.catalogue)
+        reviewed = reviewed_cohort(
+            record,
+            borough=self._borough,
+            scored=self._reader.public.policy(record.plan.outcomes_of).plan,
+            reviews=self._reviews,
+            ledger=self._ledger,
+        )
+        return record.run.columns, reviewed
+
     # --- door 2 -------------------------------------------------------------------------------------------------
 
     def flags(self, policy_digest: Digest) -> tuple[StoredFlag, ...]:
@@ -204,6 +224,20 @@ class Gate:
                 first_cutoff=policy.scoring_cutoff,
                 last_cutoff=policy.scoring_cutoff,
             )
+            found = list(candidates(policy, record, record.catalogue, columns, cohort))
+            # Before the flags: a node killed between the two scores again and finds the sample drawn.
+            self._reviews.store_sample(
+                policy_digest,
+                control_sample(
+                    policy,
+                    record,
+                    cohort,
+                    flagged={(candidate.category, candidate.person) for candidate in found},
+                    today=now.date(),
+                    entropy=SYSTEM_ENTROPY,
+                ),
+                cutoff=policy.scoring_cutoff,
+            )
             key = self._ledger.pseudonym_key(policy.plan)
             sealed = [
                 seal_candidate(
@@ -215,7 +249,7 @@ class Gate:
                     signing_key=self._signing_key,
                     now=now,
                 )
-                for candidate in candidates(policy, record, record.catalogue, columns, cohort)
+                for candidate in found
             ]
             self._ledger.store_flags(policy_digest, sealed, at=now.strftime("%Y-%m-%dT%H:%M:%SZ"))
             return self._ledger.flags(policy_digest) or ()

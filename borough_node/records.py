@@ -10,6 +10,7 @@ import numpy as np
 from borough_node.features.cohort import Cohort, group_codes
 from borough_node.features.matrix import design_matrix
 from borough_node.features.personnel import PersonnelReader
+from borough_node.ledger.reviews import Reviews
 from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import PersonnelTable, read_table, rows_at
@@ -18,8 +19,8 @@ from protocol.clock import Clock
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
 from protocol.errors import ConfigurationError, TableInvalid
-from protocol.ids import Digest
-from protocol.scorecard.columns import Columns, columns_of
+from protocol.ids import Digest, Name
+from protocol.scorecard.columns import Columns, Float64Array, columns_of
 
 TableReader = Callable[[FeatureCatalogue], PersonnelTable]
 """Reads and checks the borough's table with a catalogue, whole or not at all."""
@@ -45,10 +46,11 @@ def reader_of(settings: NodeSettings, *, clock: Clock, report: Callable[[str, st
 
 
 class Records:
-    """The borough's rows, read once for each catalogue."""
+    """The borough's rows, read once for each catalogue, with the outcomes of human review in the place of their labels."""
 
-    def __init__(self, read: TableReader) -> None:
+    def __init__(self, read: TableReader, reviews: Reviews | None = None) -> None:
         self._read = read
+        self._reviews = reviews
         self._tables: dict[Digest, PersonnelTable] = {}
 
     def cohort(
@@ -65,6 +67,7 @@ class Records:
         labels = np.column_stack([table.labels[catalogue.head(category).label] for category in plan.categories])
         if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
             raise TableInvalid("a person has more rows than the plan's rows_per_person")
+        self._label_reviewed(labels, table, plan.categories)
         groups = group_codes(table, catalogue)
         return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person, groups)
 
@@ -76,6 +79,18 @@ class Records:
         if function in PER_PERSON:
             first, last = plan.train_from, plan.train_until
         return self.cohort(plan, catalogue, first_cutoff=first, last_cutoff=last)
+
+    def _label_reviewed(self, labels: Float64Array, table: PersonnelTable, categories: tuple[Name, ...]) -> None:
+        """Write what reviewers found over the table's labels, at the cutoff at which each person was scored."""
+        finished = () if self._reviews is None else self._reviews.finished()
+        if not finished:
+            return
+        row = {key: place for place, key in enumerate(zip(table.person.tolist(), table.cutoff.tolist(), strict=True))}
+        head = {category: place for place, category in enumerate(categories)}
+        for review in finished:
+            key = (review.person, review.cutoff)
+            if key in row and review.category in head and review.outcome is not None:
+                labels[row[key], head[review.category]] = float(review.outcome.is_substantiated)
 
     def values(self, catalogue: FeatureCatalogue, *, person: str, cutoff: int) -> dict[str, float]:
         """Return the raw features of one person, who has a row at the cutoff."""

@@ -223,6 +223,23 @@ def withdraw(
         typer.echo(f"withdrew {warrant}")
 
 
+@issuer_app.command("refer")
+def refer(
+    settings_file: SettingsFile,
+    warrant: Annotated[str, typer.Option(help="Digest of the warrant under which the flag was opened.")],
+    flag: Annotated[str, typer.Option(help="The flag's id.")],
+) -> None:
+    """Print the signed word to a borough that a case has come so far that its reviewers may see the person.
+
+    It tells the borough that the flag was pursued: give it after the notice to the person.
+    """
+    with explained_errors():
+        connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
+        referral = desk.refer(warrant, flag)
+        connection.close()
+        typer.echo(referral.encode().decode())
+
+
 @investigator_app.command("key")
 def key(settings_file: SettingsFile) -> None:
     """Make a key for one warrant and print its public half, for the issuer."""

@@ -415,6 +415,16 @@ class PersonNotScored(RefusalError):
     )
 
 
+class FlagNotOpened(RefusalError):
+    """A flagged person is to be reviewed in the borough, and nothing shows that the flag was opened."""
+
+    code = "review.not_opened"
+    public_message = "The flag is not one of this borough's that the log shows as opened."
+    remedy_text = (
+        "Use a newer copy of the log. If it shows no opening either, the person stays off the reviewers' list."
+    )
+
+
 # --- state ------------------------------------------------------------------------------------------------------
 
 
@@ -440,6 +450,22 @@ class ClockSkewed(StateError):
     code = "clock.skewed"
     public_message = "This party's clock is behind the witnesses' time."
     remedy_text = "Set this machine's clock from a trusted source, then start again; validity cannot be judged without."
+
+
+class ReviewUnknown(StateError):
+    """No review of this id is on the reviewers' list."""
+
+    code = "review.unknown"
+    public_message = "No such review is on the list."
+    remedy_text = "Take the id from the list of today."
+
+
+class ReviewRecorded(StateError):
+    """A review has an outcome and is recorded anew, or has none and is corrected."""
+
+    code = "review.recorded"
+    public_message = "The review is not in the state for this."
+    remedy_text = "Look at the list with the finished reviews; an outcome is replaced with --correct, and why is kept."
 
 
 class NotReady(StateError):

@@ -19,6 +19,7 @@ import numpy as np
 from borough_node.app import system_noise
 from borough_node.gate import Gate
 from borough_node.ledger import Ledger
+from borough_node.ledger.reviews import Reviews
 from borough_node.records import Records
 from borough_node.sources.table import PersonnelTable
 from coordinator.log.appender import Appender
@@ -395,13 +396,19 @@ class World:
         """Open a borough's ledger."""
         return Ledger(self.ledger_path(borough))
 
+    def reviews(self, borough: PartyId) -> Reviews:
+        """Open a borough's reviews."""
+        return Reviews(self.root / borough / "reviews.sqlite")
+
     def new_gate(self, borough: PartyId, *, ledger: Ledger, people: int | None = None) -> Gate:
         """Return a gate that starts from a ledger."""
+        reviews = self.reviews(borough)
         return Gate(
             borough=borough,
             signing_key=self.keys[borough],
             ledger=ledger,
-            records=Records(lambda catalogue: table(borough, people or self.people)),
+            records=Records(lambda catalogue: table(borough, people or self.people), reviews),
+            reviews=reviews,
             reader=self.reader(borough),
             clock=self.clock_of(borough),
             noise=system_noise,
@@ -429,9 +436,13 @@ class World:
         *,
         boroughs: Iterable[PartyId] | None = None,
         catalogue: FeatureCatalogue = CATALOGUE,
+        training: int = TRAINING,
         **named: Digest,
     ) -> TrainingPlan:
-        """Return a plan that nobody has signed; ``named`` are the earlier documents that it draws on."""
+        """Return a plan that nobody has signed; ``named`` are the earlier documents that it draws on.
+
+        It is evaluated at the cutoff after its one training cutoff.
+        """
         plan_id = random_id()
         return draft_plan(
             choices,
@@ -439,9 +450,9 @@ class World:
             roster=self.roster,
             catalogue=catalogue,
             establishment=dict.fromkeys(boroughs or self.borough_ids, self.people),
-            train_from=TRAINING,
-            train_until=TRAINING,
-            evaluation_cutoff=SCORING,
+            train_from=training,
+            train_until=training,
+            evaluation_cutoff=training + 1,
             unmasker_key=self.unmasker.new_plan_key(plan_id),
             now=self.clock.now(),
             **named,

@@ -24,6 +24,9 @@ class Cohort:
     """Shape (rows,)."""
     groups: npt.NDArray[np.int64]
     """Place among the groups of each protected attribute of the catalogue, shape (rows, attributes); -1: in none."""
+    outcomes: npt.NDArray[np.int64] | None = None
+    """Of a cohort of reviewed people, one row each: the cell of their review in each category, shape (rows, heads); -1:
+    none is finished. None in any other cohort."""
 
     def __repr__(self) -> str:
         # The default would print the first persons into a traceback.

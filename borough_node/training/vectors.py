@@ -17,6 +17,7 @@ from borough_node.features.cohort import Cohort
 from borough_node.training.heads import per_row_gradients
 from protocol.aggregation.rowwise import row_norms, row_products, row_sums
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
+from protocol.errors import StateError
 from protocol.scorecard.columns import DRIFT_BINS, Attribute, Columns, Float64Array
 from protocol.scorecard.evaluation import bin_edges
 
@@ -100,6 +101,18 @@ def drift(plan: TrainingPlan, columns: Columns, inputs: Inputs, cohort: Cohort) 
         yield cells.reshape(cells.shape[0], -1)
 
 
+def outcomes(plan: TrainingPlan, columns: Columns, inputs: Inputs, cohort: Cohort) -> Iterator[Float64Array]:
+    """Yield, per head, a one in the cell of each finished review: at most sqrt(K) in L2."""
+    if cohort.outcomes is None:
+        raise StateError("a release of outcomes reads reviewed people")
+    for part in _parts(cohort):
+        found = cohort.outcomes[part]
+        cells = np.zeros((found.shape[0], *columns.shape("outcomes")))
+        person, head = np.nonzero(found >= 0)
+        cells[person, head, found[person, head]] = 1.0
+        yield cells.reshape(cells.shape[0], -1)
+
+
 FUNCTIONS: dict[ReleaseFunction, VectorFunction] = {
     "second_moment": second_moment,
     "gradient": gradient,
@@ -107,6 +120,7 @@ FUNCTIONS: dict[ReleaseFunction, VectorFunction] = {
     "evaluation": evaluation,
     "fairness": fairness,
     "drift": drift,
+    "outcomes": outcomes,
 }
 
 

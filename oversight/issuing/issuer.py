@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
-from protocol.documents.cases import Warrant, Withdrawal
+from protocol.documents.cases import ReviewReferral, Warrant, Withdrawal
 from protocol.documents.flags import FlagHeader, SealedFlag
-from protocol.ids import Digest
+from protocol.errors import NotLogged
+from protocol.ids import Digest, RandomId
 from protocol.rpc.v1 import register_pb2
-from protocol.signing.dsse import Envelope
+from protocol.signing.dsse import Envelope, sign
 from protocol.signing.quorum import verify_signed_by_role
 
 
@@ -44,3 +45,21 @@ class IssuerDesk:
         """Take a warrant back, for good. Raises: what the register refuses."""
         withdrawal = Withdrawal(warrant=warrant, issuer=self.id, reason=reason, withdrawn_at=self._clock.now())
         self._connection.submit("withdrawal", withdrawal)
+
+    def refer(self, warrant: Digest, flag_id: RandomId) -> Envelope:
+        """Return the signed word to the flag's borough that the person may be reviewed there; the borough checks the log.
+
+        Raises: NotLogged if the register shows no such flag.
+        """
+        header = next((one for one in self.flags() if one.flag_id == flag_id), None)
+        if header is None:
+            raise NotLogged(f"no flag {flag_id}")
+        referral = ReviewReferral(
+            warrant=warrant,
+            flag_id=flag_id,
+            header=header.digest(),
+            policy=header.policy,
+            issuer=self.id,
+            referred_at=self._clock.now(),
+        )
+        return sign(referral, self._connection.party.signing_key)

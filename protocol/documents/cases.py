@@ -95,3 +95,20 @@ class Opening(Document):
     investigator: PartyId
     approvals: Annotated[tuple[Digest, ...], Field(min_length=2)]
     opened_at: Instant
+
+
+class ReviewReferral(Document):
+    """The issuer's word to a borough that a case has come so far that the person may be reviewed there.
+
+    Not logged. It tells the borough that the flag was pursued: it is given after the notice to the person, or where none
+    is due any more.
+    """
+
+    payload_type: ClassVar[str] = "application/vnd.custodes.review-referral.v1+json"
+
+    warrant: Digest
+    flag_id: RandomId
+    header: Digest
+    policy: Digest
+    issuer: PartyId
+    referred_at: Instant

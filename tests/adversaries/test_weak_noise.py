@@ -54,6 +54,7 @@ def run(
             signing_key=world.keys[borough],
             ledger=world.ledger(borough),
             records=Records(lambda _, borough=borough: table(borough)),
+            reviews=world.reviews(borough),
             reader=world.reader(borough),
             clock=world.clock,
             noise=noise(borough),

@@ -28,6 +28,7 @@ import torch
 from borough_node.app import system_noise
 from borough_node.gate import Gate
 from borough_node.ledger import Answer, Ledger, StoredFlag
+from borough_node.ledger.reviews import Reviews
 from borough_node.records import Records
 from coordinator.rounds import Reply
 from protocol.documents.flags import FlagPolicy
@@ -121,7 +122,7 @@ class Victim:
 
     def act(self, path: Path, first: int, send: Send) -> None:
         """Start a node from a ledger at a stage and go on to the last: every answer is asked for twice."""
-        ledger = Ledger(path)
+        ledger, reviews = Ledger(path), Reviews(path.with_name("reviews.sqlite"))
         for number in range(first, len(self._stages)):
             send(["stage", number])
             stage = self._stages[number]
@@ -131,6 +132,7 @@ class Victim:
                 signing_key=self._world.keys[VICTIM],
                 ledger=ledger,
                 records=self._records,
+                reviews=reviews,
                 reader=stage.reader,
                 clock=self._world.clock,
                 noise=system_noise,

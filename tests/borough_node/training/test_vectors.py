@@ -9,11 +9,21 @@ from hypothesis.extra import numpy as hnp
 
 from borough_node.features.cohort import Cohort
 from borough_node.training import vectors
-from borough_node.training.vectors import FUNCTIONS, drift, evaluation, fairness, gradient, group_moments, second_moment
+from borough_node.training.vectors import (
+    FUNCTIONS,
+    drift,
+    evaluation,
+    fairness,
+    gradient,
+    group_moments,
+    outcomes,
+    second_moment,
+)
 from protocol.aggregation.accounting import sensitivity_ring_units
 from protocol.aggregation.encoding import quantised_sum
 from protocol.aggregation.planning import rows_per_person
-from protocol.scorecard.columns import columns_of
+from protocol.errors import StateError
+from protocol.scorecard.columns import OUTCOME_CELLS, columns_of
 from protocol.scorecard.evaluation import bin_edges
 from tests.world import CATALOGUE, EVERYTHING, World
 
@@ -25,7 +35,8 @@ EVERY_BIT = 2**60
 @pytest.fixture(scope="module")
 def document(tmp_path_factory):
     made = World.create(tmp_path_factory.mktemp("vectors"))
-    yield made.draft(EVERYTHING)
+    shares = EVERYTHING.shares.model_copy(update={"gradients": 0.3, "outcomes": 0.1})
+    yield made.draft(EVERYTHING.model_copy(update={"shares": shares}), outcomes_of="1" * 64)
     made.close()
 
 
@@ -34,17 +45,30 @@ def cohort(columns, rows, seed, scale=1.0):
     matrix = scale * rng.standard_t(2, size=(rows, columns.width))
     matrix[:, 0] = 1.0
     labels = (rng.random((rows, len(columns.heads))) < 0.4).astype(float)
-    return people_of(matrix, labels, rng.integers(-1, [2, 3], size=(rows, 2)))
+    groups, reviews = rng.integers(-1, [2, 3], size=(rows, 2)), rng.integers(-1, OUTCOME_CELLS, size=labels.shape)
+    return people_of(matrix, labels, groups, reviews)
 
 
-def people_of(matrix, labels, groups=None):
-    """Rows as a release reads them; without groups, nobody states any."""
-    nobody = np.full((len(matrix), 2), -1)
-    return Cohort(matrix, labels, np.arange(len(matrix)).astype(object), nobody if groups is None else groups)
+def people_of(matrix, labels, groups=None, reviews=None):
+    """Rows as a release reads them; without groups, nobody states any, and without reviews, none is finished."""
+    nobody, nothing = np.full((len(matrix), 2), -1), np.full(labels.shape, -1)
+    return Cohort(
+        matrix,
+        labels,
+        np.arange(len(matrix)).astype(object),
+        nobody if groups is None else groups,
+        nothing if reviews is None else reviews,
+    )
 
 
 def taken(people, order, layout=np.ascontiguousarray):
-    return Cohort(layout(people.rows[order]), layout(people.labels[order]), people.persons[order], people.groups[order])
+    return Cohort(
+        layout(people.rows[order]),
+        layout(people.labels[order]),
+        people.persons[order],
+        people.groups[order],
+        people.outcomes[order],
+    )
 
 
 def inputs_for(columns, seed, scale=1.0):
@@ -202,6 +226,8 @@ def test_a_search_finds_no_person_who_moves_a_sum_further_than_accounted(documen
         labels = data.draw(hnp.arrays(np.float64, (rows, len(columns.heads)), elements=st.sampled_from([0.0, 1.0])))
         # Whatever a person states, it is one group of each attribute or none.
         groups = np.column_stack([data.draw(hnp.arrays(np.int64, rows, elements=st.integers(-1, n))) for n in (1, 2)])
+        cells = hnp.arrays(np.int64, labels.shape, elements=st.integers(-1, OUTCOME_CELLS - 1))
+        reviews = data.draw(cells)
         inputs = inputs_for(columns, seed, scale)
         without = integers(document, name, inputs, others, scale=document.scale)
         joined = Cohort(
@@ -209,6 +235,7 @@ def test_a_search_finds_no_person_who_moves_a_sum_further_than_accounted(documen
             np.concatenate([others.labels, labels]),
             np.arange(20 + rows).astype(object),
             np.concatenate([others.groups, groups]),
+            np.concatenate([others.outcomes, reviews]),
         )
         moved = float(np.linalg.norm(integers(document, name, inputs, joined, scale=document.scale) - without))
         target(moved / bound)
@@ -284,3 +311,20 @@ def test_drift_counts_every_feature_in_ten_equal_steps_of_its_public_range(docum
         values = np.clip(people.rows[:, feature + 1], low, high)
         expected, _ = np.histogram(values, bins=10, range=(low, high))
         assert counts[feature].tolist() == expected.tolist()
+
+
+def test_outcomes_count_each_finished_review_once_in_its_cell(document):
+    columns = columns_of(document, CATALOGUE)
+    people = cohort(columns, 500, seed=12)
+    counts = rows_of(outcomes, document, columns, {}, people).sum(axis=0).reshape(columns.shape("outcomes"))
+    for head in range(2):
+        assert counts[head].tolist() == [np.count_nonzero(people.outcomes[:, head] == cell) for cell in range(4)]
+    assert counts.sum() == np.count_nonzero(people.outcomes >= 0) < 1000
+
+
+def test_release_of_outcomes_over_people_who_were_not_reviewed_is_refused(document):
+    columns = columns_of(document, CATALOGUE)
+    people = cohort(columns, 3, seed=13)
+    unreviewed = Cohort(people.rows, people.labels, people.persons, people.groups)
+    with pytest.raises(StateError):
+        list(outcomes(document, columns, {}, unreviewed))
