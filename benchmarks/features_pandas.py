@@ -202,8 +202,8 @@ def _premium(start: pd.Series, end: pd.Series) -> pd.Series:
 
 
 def _reach(frame: pd.DataFrame, start: str, end: str, by: list[str]) -> pd.DataFrame:
-    """Sort by start and add the end of the longest begun so far."""
-    ordered = frame.sort_values(start)
+    """Sort by start and add the end of the longest begun so far; sorts are stable, so that of equal starts the last has it."""
+    ordered = frame.sort_values(start, kind="stable")
     ends = ordered.groupby(by)[end] if by else ordered[end]
     return ordered.assign(reach=ends.cummax())
 
@@ -241,7 +241,7 @@ def _asof(
         right[by] = right[by].astype(ordered[by].dtype)
     found = pd.merge_asof(
         ordered,
-        right.sort_values(right_on),
+        right.sort_values(right_on, kind="stable"),
         left_on=left_on,
         right_on=right_on,
         by=by,

@@ -23,15 +23,17 @@ not edit it by hand.
   their rows while they were there. References to staff marked "or outside" may name somebody elsewhere.
 - **As of a cutoff.** A cutoff is the start of a day in UTC. A row counts if its *recorded* column is before the cutoff.
   A value that is filled in or overwritten later counts if all the times under "known from" that are filled in are before
-  the cutoff; otherwise it is empty as of the cutoff. So nothing that was entered or amended on or after the cutoff
-  changes what a cutoff sees.
+  the cutoff; otherwise it is empty as of the cutoff. So no value that was entered or amended on or after the cutoff
+  changes what a cutoff sees. That an overwritten value is empty does show that it was overwritten later: a source that
+  keeps only the last amendment cannot say what stood there before.
 - **Sickness** is in the contract so that a plan *could* be asked for it in the open; no default feature reads it.
 - **Labels** come from `conduct_findings` only: concluded cases, as a force really has them.
 - **Cutoffs in plans** are whole numbers: twice the year is 1 January, one more is 1 July (4051 is 1 July 2025, 4052 is
   1 January 2026). Consecutive numbers are consecutive cutoffs, so a plan's count of rows per person holds. The *window* of
   a cutoff is the six months before it. A person's label in a category is 1 at a cutoff if a finding in that category, of
   any level and whenever made, is about conduct (`conduct_from` to `conduct_to`) that touches the window. What was found or
-  decided before the window starts is history and may be a feature; a finding about the window never is.
+  decided before the window starts is history and may be a feature; a finding about the window never is. A label is complete
+  only when cases have had time to be concluded: choose training cutoffs that lie far enough back.
 - **Membership.** A person is in the borough at a cutoff if the latest home posting known then, begun before the cutoff, is
   in the borough and has not ended before it. Enter transfers in both boroughs by the day they happen: until then a person
   could be counted in both.

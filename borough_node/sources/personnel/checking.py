@@ -15,7 +15,7 @@ from typing import Any
 from borough_node.sources.contract import TABLES, Column, Table
 from borough_node.sources.file import literal, quoted
 from borough_node.sources.personnel.rules import OVERLAPS, ROW_RULES, Rule
-from borough_node.sources.personnel.staging import Problem, Severity, Staged
+from borough_node.sources.personnel.staging import Problem, Staged
 from protocol.errors import TableInvalid
 
 MOST_KEYS = 5
@@ -165,9 +165,8 @@ class Checks:
             yield Rule(table.name, "future", f"{name} > {self._now}", advice, column=column.name)
         if column.refers == "sites" and "sites" in self._staged.tables and "sites" not in self._staged.settings.absent:
             advice = "no such site in sites; add it there"
-            severity: Severity = "error"
             condition = f"{name} NOT IN (SELECT site FROM sites WHERE site IS NOT NULL)"
-            yield Rule(table.name, "orphan", condition, advice, severity, column.name)
+            yield Rule(table.name, "orphan", condition, advice, column=column.name)
 
     def _duplicates(self, table: Table) -> list[Problem]:
         key = ", ".join(map(quoted, table.key))

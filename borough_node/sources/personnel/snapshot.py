@@ -1,6 +1,6 @@
 """The last tables that passed the check, kept as Parquet: what features are computed from while a source is bad.
 
-Rules this module keeps: a snapshot is whole or not there (written aside, then named by one atomic replacement);
+Rules this module keeps: a snapshot is whole or not there (flushed to disk, then named by one atomic replacement);
 only the newest stays; its folder is the node's own, and as sensitive as the sources.
 """
 
@@ -17,6 +17,7 @@ from borough_node.sources.contract import TABLES
 from borough_node.sources.file import listed, literal
 from borough_node.sources.personnel.settings import PersonnelSettings
 from borough_node.sources.personnel.staging import Staged
+from protocol.durable import write_durably
 from protocol.errors import StorageError
 
 CURRENT = "current.json"
@@ -35,9 +36,7 @@ def save(staged: Staged, directory: Path, *, now: datetime) -> None:
         for name in staged.tables:
             _write(staged, name, folder / f"{name}.parquet")
         told = {"snapshot": folder.name, "taken_at": now.isoformat(), "absent": list(staged.settings.absent)}
-        aside = directory / f"{CURRENT}.new"
-        aside.write_text(json.dumps(told), encoding="utf-8")
-        os.replace(aside, directory / CURRENT)
+        write_durably(directory / CURRENT, json.dumps(told).encode())
         for old in directory.glob("snapshot-*"):
             if old != folder:
                 shutil.rmtree(old)
@@ -54,17 +53,18 @@ def last_good(directory: Path, *, of: PersonnelSettings) -> PersonnelSettings | 
         told = json.loads((directory / CURRENT).read_text(encoding="utf-8"))
         folder = directory / str(told["snapshot"])
         there = {name: str(folder / f"{name}.parquet") for name in TABLES if (folder / f"{name}.parquet").exists()}
+        absent = tuple(name for name in TABLES if name in told["absent"] or name not in there)
+        return PersonnelSettings(
+            borough=of.borough,
+            time_zone=of.time_zone,
+            tables={name: place for name, place in there.items() if name not in absent},
+            absent=absent,
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        # A ValueError also if a table that must be there is gone.
         raise StorageError(f"snapshot in {directory}: {type(error).__name__}") from None
-    absent = tuple(name for name in TABLES if name in told.get("absent", ()) or name not in there)
-    return PersonnelSettings(
-        borough=of.borough,
-        time_zone=of.time_zone,
-        tables={name: place for name, place in there.items() if name not in absent},
-        absent=absent,
-    )
 
 
 def _write(staged: Staged, name: str, target: Path) -> None:
@@ -76,6 +76,8 @@ def _write(staged: Staged, name: str, target: Path) -> None:
     ]
     staged.run(f"COPY (SELECT {', '.join(columns)} FROM {name}) TO {literal(str(target))} (FORMAT parquet)")
     target.chmod(0o600)
+    with target.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _next_number(directory: Path) -> int:

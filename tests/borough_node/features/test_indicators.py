@@ -132,6 +132,9 @@ CASES: list[tuple[str, Callable[[SmallForce], object], Values]] = [
      {"lookups_without_case": 1, "off_duty_lookups": 4}),
     ("a search within an hour of a duty",
      several(lambda f: searches(f, 1), lambda f: f.duty("S2", "2025-09-01T09:45")), {"off_duty_lookups": 0}),
+    ("a search in the longer of two duties that begin together",
+     several(lambda f: searches(f, 1), lambda f: f.duty("S2", "2025-09-01T04:00", 6),
+             lambda f: f.duty("S2", "2025-09-01T04:00", 1)), {"off_duty_lookups": 0}),
     ("searches for an associate who was declared afterwards",
      several(lambda f: searches(f, 3), lambda f: f.add(
          "declarations", staff_no="S2", kind="association", declared_at=at("2025-10-01"), subject_ref="N1",

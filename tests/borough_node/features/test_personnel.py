@@ -93,10 +93,14 @@ def test_without_a_snapshot_a_bad_table_stops_the_node(operator: Operator):
     assert not operator.snapshots.exists()
 
 
-def test_a_damaged_snapshot_is_told(operator: Operator):
+@pytest.mark.parametrize("damage", ["pointer", "table"])
+def test_a_damaged_snapshot_is_told(operator: Operator, damage: str):
     operator.export()
     operator.read()
-    (operator.snapshots / "current.json").write_text("{")
+    if damage == "pointer":
+        (operator.snapshots / "current.json").write_text("{")
+    else:
+        next(operator.snapshots.glob("snapshot-*/postings.parquet")).unlink()
     (operator.root / "exports" / "duties.parquet").unlink()
     with pytest.raises(StorageError, match="snapshot"):
         operator.read()
