@@ -178,7 +178,7 @@ def test_the_dismissed_are_gone_on_the_day_of_their_finding(world):
 
 
 def test_habits_of_serious_offenders_and_honest_people_overlap(world):
-    """The middle half of serious offenders lies within what one honest person in fifty or more does."""
+    """A serious case can be weaker than a lesser one; honest seniors claim office days without being there, as cases do."""
     cases, habits = world.cases, world.habits
     inflate = habits.roster.inflate[cases.of(ROSTER).person[cases.of(ROSTER).serious]]
     lesser = habits.roster.inflate[cases.of(ROSTER).person[~cases.of(ROSTER).serious]]

@@ -226,7 +226,7 @@ def _units(
     members = np.argsort(unit, kind="stable")
     starts = np.searchsorted(unit[members], np.arange(count))
     sizes = np.diff(np.r_[starts, len(members)])
-    # The sergeants of a team are its first places; a team of one is supervised by itself's neighbour in the borough.
+    # The sergeants of a team are its first places. A team of one has itself twice; `supervisor_of` then looks elsewhere.
     by_place = [members[starts + np.minimum(place, sizes - 1)] for place in (0, 1)]
     supervisors = np.stack(by_place, axis=1)
     inspector, planner = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)

@@ -71,7 +71,7 @@ ASSESSMENTS = ("no_substance", "intelligence_only", "investigated")
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """One row per complaint; days and seconds since the first day, `NEVER` (of `at` columns: null) where there is none."""
+    """One row per complaint; instants in seconds since the first day, `NO_TIME` where there is none."""
 
     person: IntArray
     received_at: IntArray
@@ -256,7 +256,6 @@ def _declarations(rng: np.random.Generator, world: World) -> Declarations:
     size = len(person)
     is_late = np.arange(size) >= size - len(late)
     age = np.where(is_late, rng.integers(365, 6 * 365, size), rng.exponential(40.0, size).astype(np.int64))
-    # The first associate of whoever declares twice would bear two keys' declarations; the number of the row parts them.
     known = (kind == association) & (rng.random(size) < 0.5)
     stated = (kind != DECLARATION_KINDS.index("gift")) & (rng.random(size) < 0.9)
     declared_at = _moment(rng, day)
