@@ -3,7 +3,7 @@
     python -m benchmarks.detection --seeds 1,2,3,4,5 [--people 46000] [--draws 3] [--keep DIR] [--json]
 
 Generates a force for each seed (deploy/force/README.md), computes its features as a node does, trains at the first cutoff
-on what its findings say about it, and flags at the second one. What counts is the planted truth, which no method sees:
+on what findings said about it by the second one, and flags there. What counts is the planted truth, which no method sees:
 who has an open case at that cutoff. Each method flags as many people of each category as have an open case there, the
 public report's figures: 598 and 42 of 46,000 for roster and attendance, together 1.4 % of people.
 

@@ -2,6 +2,10 @@
 
 What runs is what a node runs: staging, the whole check, features as of each cutoff. The truth is read from beside the
 boroughs' folders, for measuring only.
+
+Labels are those of an extract on the day of the evaluation cutoff. The force's conduct file goes on for half a year, and a
+case that goes on through both windows may be found only then: such a finding is a label of the training cutoff too, and
+whoever trained on it would know whom the evaluation looks for.
 """
 
 from __future__ import annotations
@@ -47,15 +51,16 @@ def read_force(force: Path, catalogue: FeatureCatalogue, *, tell: Callable[[str]
 
     Raises: TableInvalid if a borough's tables do not pass the check.
     """
+    summary = json.loads((force / "force.json").read_text(encoding="utf-8"))
+    trained, evaluated = (
+        datetime.fromisoformat(summary[name]).date() for name in ("training_cutoff", "evaluation_cutoff")
+    )
     tables = {}
     for folder in sorted((force / "boroughs").iterdir()):
         with staged(settings_of(folder), names=FEATURE_TABLES) as there:
             check(there, now=datetime.now(UTC)).require_usable()
+            there.connection.execute("DELETE FROM conduct_findings WHERE found_at >= $day", {"day": evaluated})
             tables[folder.name] = table_of(there, catalogue)
         tell(folder.name)
-    summary = json.loads((force / "force.json").read_text(encoding="utf-8"))
-    train, evaluate = (
-        cutoff_on_or_before(datetime.fromisoformat(summary[name]).date())
-        for name in ("training_cutoff", "evaluation_cutoff")
-    )
-    return EventForce(tables, pl.read_parquet(force / "truth" / "planted.parquet"), train, evaluate)
+    truth = pl.read_parquet(force / "truth" / "planted.parquet")
+    return EventForce(tables, truth, cutoff_on_or_before(trained), cutoff_on_or_before(evaluated))

@@ -63,13 +63,25 @@ def test_starts_are_the_rules_of_features_that_the_head_names(catalogue):
 
 def test_a_generated_force_passes_the_check_and_its_rules_order_everybody(tmp_path, catalogue):
     generate_events(tmp_path / "force", people=400, months=12, boroughs=2, seed=4)
-    done = []
+    done, labels, later = [], [], []
     force = read_force(tmp_path / "force", catalogue, tell=done.append)
     assert done == ["borough-01", "borough-02"] == list(force.tables)
     assert (force.train_until, force.evaluation_cutoff) == (4051, 4052)
     for table in force.tables.values():
         assert set(table.cutoff.tolist()) == {4051, 4052}
-    assert sum(float(table.labels["y_roster_manipulation"].sum()) for table in force.tables.values()) > 0
+    for name, table in force.tables.items():
+        findings = pl.read_parquet(tmp_path / "force" / "boroughs" / name / "conduct_findings.parquet")
+        about = findings.filter(
+            pl.col("category") == "roster_manipulation", pl.col("conduct_from") < pl.date(2025, 7, 1)
+        )
+        about = about.filter(pl.col("conduct_to") >= pl.date(2025, 1, 1))
+        known = about.filter(pl.col("found_at") < pl.datetime(2026, 1, 1, time_zone="UTC"))
+        labelled = table.person[(table.cutoff == 4051) & (table.labels["y_roster_manipulation"] == 1.0)]
+        assert set(labelled) == set(known["staff_no"]) & set(table.person[table.cutoff == 4051])
+        later.append(len(about) - len(known))
+        labels.append(len(labelled))
+    assert sum(labels) > 0
+    assert sum(later) > 0
     present = [table.person[table.cutoff == 4052] for table in force.tables.values()]
     persons = np.concatenate(present[::-1]).astype(str)
     scores = rules(force, catalogue, persons)

@@ -177,6 +177,14 @@ def test_the_dismissed_are_gone_on_the_day_of_their_finding(world):
     assert (world.people.left[cases.person[gone]] <= cases.found[gone]).all()
 
 
+def test_whoever_has_an_open_case_serves():
+    # Of this seed two people with a case of another kind would have been dismissed.
+    world, _, _ = draw_world(Period.of(12), people=PEOPLE, boroughs=32, seed=1)
+    for day in (world.period.training_day, world.period.days):
+        is_open = world.cases.is_open_at(day)
+        assert (world.people.left[world.cases.person[is_open]] >= day).all()
+
+
 def test_habits_of_serious_offenders_and_honest_people_overlap(world):
     """A serious case can be weaker than a lesser one; honest seniors claim office days without being there, as cases do."""
     cases, habits = world.cases, world.habits

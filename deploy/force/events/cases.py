@@ -111,6 +111,7 @@ def draw_cases(rng: np.random.Generator, people: People, period: Period) -> tupl
     """Return the planted cases and the look-alikes."""
     cases: list[Cases] = []
     alikes: list[LookAlikes] = []
+    accused = np.zeros(len(people.number), dtype=bool)
     for number, offence in enumerate(OFFENCES):
         free = _eligible(number, people)
         eligible = free.copy()
@@ -119,8 +120,10 @@ def draw_cases(rng: np.random.Generator, people: People, period: Period) -> tupl
             if size:
                 open_cases = scaled_size(size, len(people.number), least=2)
                 pairs = offence.pair_share if serious else 0.0
-                planted += _planted(rng, people, period, free, open_cases, number, serious, pairs)
+                planted += _planted(rng, people, period, free, accused, open_cases, number, serious, pairs)
         cases += planted
+        for some in planted:
+            accused[some.person] = True
         wanted = LOOKALIKES_PER_CASE * sum(len(some.person) for some in planted)
         pool = rng.permutation(np.flatnonzero(free & eligible))[:wanted]
         alikes.append(LookAlikes(pool, np.full(len(pool), number), rng.integers(0, len(LOOKALIKES[number]), len(pool))))
@@ -145,6 +148,7 @@ def _planted(
     people: People,
     period: Period,
     free: BoolArray,
+    accused: BoolArray,
     open_cases: int,
     offence: int,
     serious: bool,
@@ -192,7 +196,8 @@ def _planted(
         found_on = np.where(reported == NEVER, NEVER, reported + delay)
         stop = np.where(reported == NEVER, np.minimum(people.left[person], period.extract_day), reported)
         gross = np.full(len(person), serious) & (rng.random(len(person)) < GROSS_SHARE)
-        dismissed = gross & (rng.random(len(person)) < DISMISSED_SHARE)
+        # Whoever has a case of another kind stays, or that one would end before its time.
+        dismissed = gross & ~accused[person] & (rng.random(len(person)) < DISMISSED_SHARE)
         planted.append(
             Cases(
                 person=person,
