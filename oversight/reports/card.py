@@ -187,7 +187,7 @@ class CalibrationCard(Value):
 
 
 class RecalibrationCard(Value):
-    """The fit that turns scores into probabilities; a calibrated model has intercept 0 and slope 1."""
+    """The fit that turns scores into probabilities, without an interval; a calibrated model has intercept 0 and slope 1."""
 
     intercept: float
     slope: float
@@ -255,6 +255,111 @@ class StabilityCard(Value):
     largest_error: float
     """A category that is further off shows no bands."""
     heads: tuple[HeadStabilityCard, ...]
+
+
+# --- fairness, drift, outcomes --------------------------------------------------------------------------------------
+
+
+class ObservedCard(Value):
+    """The share with the label among a group's people of one score bin."""
+
+    low: float | None
+    """None: from the lowest score."""
+    high: float | None
+    """None: to the highest. The bin without an upper end is that of the flagged."""
+    rate: Estimate | None
+    """None: suppressed."""
+
+
+class GroupCard(Value):
+    """One group's figures at the threshold; None: suppressed, because they rest on too few people."""
+
+    group: str
+    selection_rate: Estimate | None
+    true_positive_rate: Estimate | None
+    false_positive_rate: Estimate | None
+    observed: tuple[ObservedCard, ...]
+    """Calibration, from the lowest scores to the flagged."""
+
+
+class GateCard(Value):
+    """What the plan asks of the selection rates of an attribute's groups, and what came of it."""
+
+    minimum: float
+    when_hidden: Literal["allow", "refuse"]
+    outcome: Literal["passed", "missed", "hidden"]
+    needs_waiver: bool
+
+
+class AttributeCard(Value):
+    """All groups of a protected attribute under one head."""
+
+    category: Name
+    attribute: Name
+    title: str
+    ratio: Estimate | None
+    """Lowest over highest selection rate of the groups that are shown; None: fewer than two are."""
+    gate: GateCard | None
+    groups: tuple[GroupCard, ...]
+
+
+class MitigationCard(Value):
+    """How far the mean scores of an attribute's groups were brought together."""
+
+    attribute: Name
+    title: str
+    strength: float
+
+
+class FairnessCard(Value):
+    """What was measured by protected group, and what was done about it."""
+
+    min_cell: float
+    """Figures that rest on fewer people, noised, are suppressed."""
+    mitigations: tuple[MitigationCard, ...]
+    passed: int
+    missed: int
+    hidden: int
+    """Gates by outcome, over all categories."""
+    attributes: tuple[AttributeCard, ...]
+
+
+class FeatureDriftCard(Value):
+    """How far one feature moved."""
+
+    feature: Name
+    definition: str
+    index: Estimate
+    """Population stability index."""
+
+
+class DriftCard(Value):
+    """How far the features moved since an earlier plan."""
+
+    against: Digest | None
+    """The plan that is compared with; None: the log has none that can be."""
+    features: tuple[FeatureDriftCard, ...]
+
+
+class OutcomeCard(Value):
+    """What human review found in one category."""
+
+    category: Name
+    precision: Estimate
+    """Share of the reviewed flags that were substantiated."""
+    missed_rate: Estimate
+    """Share of the people without a flag whom a review would substantiate, from the control sample."""
+    flags_reviewed: float
+    """Noised count."""
+    controls_reviewed: float
+    """Noised count."""
+
+
+class OutcomesCard(Value):
+    """What became of an earlier policy's flags, and what they missed."""
+
+    policy: Digest
+    heads: tuple[OutcomeCard, ...]
 
 
 # --- use and proof --------------------------------------------------------------------------------------------------
@@ -335,6 +440,9 @@ class ModelCard(Value):
     not_covered: tuple[str, ...]
     heads: tuple[HeadCard, ...]
     stability: StabilityCard
+    fairness: FairnessCard | None
+    drift: DriftCard | None
+    outcomes: OutcomesCard | None
     policies: tuple[PolicyCard, ...]
     flags_raised: int
     """Flags of this plan in the log so far; public, and without noise."""

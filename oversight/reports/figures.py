@@ -9,6 +9,8 @@ from markupsafe import Markup
 
 from oversight.reports.card import (
     Estimate,
+    FeatureDriftCard,
+    GroupCard,
     HeadCard,
     ReliabilityCard,
     ShareCard,
@@ -34,6 +36,10 @@ AUC: Final = Axis("AUC", 0.5, 1.0, ((0.5, "0.5"), (0.75, "0.75"), (1.0, "1")))
 """From a coin to a perfect order."""
 
 
+RATIO: Final = Axis("Ratio", 0.0, 1.0, ((0.0, "0"), (0.5, "0.5"), (1.0, "1")))
+SHIFT: Final = 0.25
+"""A population stability index above it is usually taken for a shift."""
+DRIFT: Final = Axis("Index", 0.0, 0.5, ((0.0, "0"), (0.25, "0.25"), (0.5, "0.5")))
 CHANCE: Final = Axis("Chance", 0.0, 1.0, ((0.0, "0%"), (0.5, "50%"), (1.0, "100%")))
 
 
@@ -171,6 +177,48 @@ def stability_row(title: str, row: ReliabilityCard) -> Markup:
         row.predicted,
         row.seen,
     )
+
+
+def ratio_row(title: str, ratio: Estimate, *, minimum: float) -> Markup:
+    """Return the ratio of selection rates with the gate's minimum."""
+    words_of_it = f"{title}: lowest over highest selection rate {words(ratio, decimal)}"
+    return interval_row(words_of_it, RATIO, ratio.value, ratio.low, upper(ratio), reference=minimum)
+
+
+def ratio_axis() -> Markup:
+    """Return the axis over the column of ratios."""
+    return axis_row("Axis from 0 to 1, which is equal", RATIO)
+
+
+def group_axis(groups: Sequence[GroupCard]) -> Axis:
+    """Return an axis that holds the selection rates of all groups."""
+    rates = [upper(group.selection_rate) for group in groups if group.selection_rate is not None]
+    end, ticks = _rate_ticks(max(rates, default=1.0))
+    return Axis("Selection rate", 0.0, end, (ticks[0], ticks[2], ticks[4]))
+
+
+def rate_row(title: str, rate: Estimate, axis: Axis) -> Markup:
+    """Return a group's selection rate."""
+    return interval_row(
+        f"{title}: flagged {words(rate, percent)}", axis, rate.value, rate.low, upper(rate), reference=0.0
+    )
+
+
+def drift_axis() -> Markup:
+    """Return the axis over the column of stability indices."""
+    return axis_row("Axis from 0, no change, to 0.5", DRIFT)
+
+
+def drift_row(one: FeatureDriftCard) -> Markup:
+    """Return a feature's population stability index; the line marks what is usually taken for a shift."""
+    high = DRIFT.high if one.index.high is None else one.index.high
+    title = f"{one.feature}: index {words(one.index, decimal)}"
+    return interval_row(title, DRIFT, one.index.value, one.index.low, high, reference=SHIFT)
+
+
+def labels(axis: Axis) -> Markup:
+    """Return an axis of its own as the head of a column."""
+    return axis_row(f"Axis from {axis.ticks[0][1]} to {axis.ticks[-1][1]}", axis)
 
 
 def budget_bar(shares: Sequence[ShareCard]) -> Markup:

@@ -28,7 +28,7 @@ from oversight.reports.card import (
     WaiverCard,
     WeightCard,
 )
-from oversight.reports.measured import estimate, stability_card
+from oversight.reports.measured import drift_card, estimate, fairness_card, outcomes_card, stability_card
 from oversight.reports.page import render_html
 from oversight.reports.words import COMMAND, MEANINGS, NOT_COVERED, TITLES, limits, not_measured
 from protocol.aggregation.accounting import right_guesses
@@ -82,6 +82,9 @@ def model_card(history: History, plan: Digest) -> ModelCard:
             for table, head in zip(scorecard_tables(model, record.catalogue), evaluate(record.run), strict=True)
         ),
         stability=stability_card(record),
+        fairness=fairness_card(record),
+        drift=drift_card(history.public, record),
+        outcomes=outcomes_card(record),
         policies=tuple(_policy(policy) for policy in policies),
         flags_raised=sum(
             skeleton.kind == "flag" and skeleton.belongs_to == commitment(plan) for skeleton in history.skeletons

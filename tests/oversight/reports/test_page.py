@@ -28,10 +28,39 @@ def card(request):
 
 def filled(card):
     """Return a card with every part and every kind of figure, whatever the noise of the run left."""
+    told, hidden, open_ended = (
+        {"value": 0.1234, "low": 0.0456, "high": 0.4321},
+        {"value": None, "low": 0.0, "high": 1.0},
+        {"value": None, "low": 0.0, "high": None},
+    )
     fields = json.loads(card.encode())
+    for head in fields["heads"]:
+        for place, point in enumerate(head["curve"]):
+            share = 0.9 - 0.1 * place
+            near = {"value": share, "low": max(0.0, share - 0.1), "high": min(1.0, share + 0.1)}
+            point |= {"false_positive_rate": near, "recall": near, "precision": told}
+    fields["drift"] = {
+        "against": card.plan,
+        "features": [
+            {"feature": name, "definition": "Made up.", "index": index}
+            for name, index in (("alpha", told), ("beta", open_ended))
+        ],
+    }
+    fields["outcomes"] = {
+        "policy": card.model,
+        "heads": [
+            {"category": head.category, "precision": told, "missed_rate": hidden}
+            | {"flags_reviewed": 103.2, "controls_reviewed": -3.4}
+            for head in card.heads
+        ],
+    }
     rows = [{"band": band, "predicted": 0.81, "seen": 0.78, "people": 12.5} for band in ("high", "low")]
     fields["stability"]["heads"][0] |= {"rows": rows, "error": 0.031, "shown": True}
     fields["stability"]["heads"][1] |= {"rows": [], "error": 1.0, "shown": False}
+    gate = {"minimum": 0.8, "when_hidden": "allow", "needs_waiver": False}
+    for attribute, outcome in zip(fields["fairness"]["attributes"], ("passed", "missed", "hidden"), strict=False):
+        attribute |= {"ratio": told, "gate": gate | {"outcome": outcome}}
+        attribute["groups"][0] |= {"selection_rate": told, "true_positive_rate": None, "false_positive_rate": hidden}
     return ModelCard.decode(json.dumps(fields))
 
 
@@ -67,9 +96,12 @@ ALWAYS = [
 ]  # fmt: skip
 
 
-def test_every_section_is_there_in_order_and_in_the_contents(page):
+def test_every_section_is_there_in_order_and_in_the_contents(card, page):
     sections = [one.attributes["id"] for one in page.all("section")]
-    assert sections == ALWAYS
+    parts = {"fairness": card.fairness, "drift": card.drift, "outcomes": card.outcomes}
+    measured = [name for name, part in parts.items() if part is not None]
+    place = ALWAYS.index("scorecards")
+    assert sections == [*ALWAYS[:place], *measured, *ALWAYS[place:]]
     links = [one.attributes["href"] for one in page.one("nav").all("a")]
     assert links == [f"#{one}" for one in sections]
 
@@ -200,21 +232,17 @@ def test_curves_that_noise_hides_are_named_and_not_drawn(card):
     assert "hidden by the noise: ROC curve, precision against recall" in section.text()
 
 
-def test_charts_start_where_their_figures_do(card, page):
+def test_charts_start_where_their_figures_do(measured):
     """The first drawn point of every ROC curve is the JSON's, in the units of the drawing."""
-    drawn = {one.one("title").text(): one for one in page.of_class("chart")}
-    found = 0
+    card = filled(measured[1])
+    drawn = {one.one("title").text(): one for one in parse(render_html(card)).of_class("chart")}
+    width, height = charts.RIGHT - charts.LEFT, charts.BOTTOM - charts.TOP
     for head in card.heads:
-        picture = drawn.get(f"{head.title}: who is found, against who is flagged by mistake")
-        points = [one for one in head.curve if None not in (one.recall.value, one.false_positive_rate.value)]
-        if picture is None:
-            continue
-        found += 1
+        picture = drawn[f"{head.title}: who is found, against who is flagged by mistake"]
         across, up = map(float, picture.of_class("line")[0].attributes["points"].split()[0].split(","))
-        width, height = charts.RIGHT - charts.LEFT, charts.BOTTOM - charts.TOP
-        assert (across - charts.LEFT) / width == pytest.approx(points[0].false_positive_rate.value, abs=1e-4)
-        assert (charts.BOTTOM - up) / height == pytest.approx(points[0].recall.value, abs=1e-4)
-    assert found
+        first = head.curve[0]
+        assert (across - charts.LEFT) / width == pytest.approx(first.false_positive_rate.value, abs=1e-4)
+        assert (charts.BOTTOM - up) / height == pytest.approx(first.recall.value, abs=1e-4)
 
 
 def test_proof_has_the_command_and_every_hash(card, page):
@@ -284,3 +312,22 @@ def luminance(colour):
     channels = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
     linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_outcome_of_a_gate_is_a_word_and_not_only_a_sign(measured):
+    page = parse(render_html(filled(measured[1])))
+    (section,) = (one for one in page.all("section") if one.attributes["id"] == "fairness")
+    for word in ("✓ passed", "✗ missed", "? hidden"):
+        assert word in section.text()
+
+
+def test_suppressed_figure_is_called_so(measured):
+    page = parse(render_html(filled(measured[1])))
+    (section,) = (one for one in page.all("section") if one.attributes["id"] == "fairness")
+    assert "too few to show" in [one.text() for one in section.of_class("hidden-figure")]
+
+
+def test_figure_without_an_upper_bound_says_so(measured):
+    page = parse(render_html(filled(measured[1])))
+    (section,) = (one for one in page.all("section") if one.attributes["id"] == "drift")
+    assert "(0.000 or more)" in section.text()
