@@ -282,6 +282,8 @@ def _duty_facts(known: Frames) -> pd.DataFrame:
     latest = duties[["staff_no"]].assign(latest=duties["end_at"] + 2 * HOUR)
     badge = _asof(latest, known["access_events"][["staff_no", "at"]], "latest", "at", "staff_no")["at"]
     duties["present"] = badge >= duties["start_at"] - 2 * HOUR
+    added = pd.to_timedelta(duties["amended_minutes"].fillna(0) * 30, unit="s")
+    duties["present_gain"] = badge >= duties["end_at"] - added
     duties["present_overtime"] = badge >= duties["end_at"] - pd.to_timedelta(duties["overtime"] * 30, unit="s")
     return duties
 
@@ -378,7 +380,6 @@ def _roster(duties: pd.DataFrame) -> pd.DataFrame:
     of.count("own_amendments_gaining", own & (minutes > 0))
     of.sum("own_amendment_hours", minutes.where(own & (minutes > 0), 0).fillna(0) / 60)
     of.count("own_amendments_late", own & ((work["amended_at"] - work["end_at"]) > 7 * DAY))
-    of.count("own_amendments_night", own & (work["amended_at"].dt.hour < 5))
     of.set("own_amendment_share", of["own_amendments"] / (of.rows + 10.0))
     of.count("amendments_by_others", work["amended_by"].notna() & (work["amended_by"] != work["staff_no"]))
     of.count("self_authorised_overtime", overtime & mine)
@@ -388,20 +389,25 @@ def _roster(duties: pd.DataFrame) -> pd.DataFrame:
     of.count("overtime_without_presence", overtime & unseen)
     of.sum("overtime_hours_without_presence", work["overtime"].where(unseen, 0) / 60)
     of.count("duties_without_presence", work["watched"] & ~work["present"])
+    of.count("own_gains_unseen", own & (minutes > 0) & work["watched"] & ~work["present_gain"])
+    of.count("self_authorised_unseen", overtime & mine & unseen)
+    of.count("watched_overtime", overtime & work["watched"])
+    of.count("watched", work["watched"])
+    ordinary = of["duties_without_presence"] / (of["watched"] + 20.0)
+    of.set("overtime_unseen_excess", of["overtime_without_presence"] / (of["watched_overtime"] + 5.0) - ordinary)
     of.count("swaps_gaining_premium", swapped & gained)
     of.sum("swap_premium_hours", work["premium_gain"].where(swapped, 0))
     of.set("swap_premium_hours", of["swap_premium_hours"].clip(lower=0) / 60)
     of.count("swaps", swapped)
     of.set("swap_gain_share", (of["swaps_gaining_premium"] + 1.0) / (of["swaps"] + 3.0))
     of.count("swaps_short_notice", swapped & (work["swapped_at"] > work["planned_start"] - DAY))
-    of.count("bookings_late", (work["booked_by"] == work["staff_no"]) & (work["booked_at"] > work["end_at"] + 7 * DAY))
     of.count("overtime_duties", overtime)
     of.sum("overtime_hours", work["overtime"] / 60)
     authorised = duties[(duties["overtime"] > 0) & (duties["authorised_by"] != duties["staff_no"])]
     authorised = authorised.dropna(subset="authorised_by")[["staff_no", "authorised_by"]]
     back = authorised.drop_duplicates().rename(columns={"staff_no": "authorised_by", "authorised_by": "staff_no"})
     pairs = authorised.merge(back, on=["staff_no", "authorised_by"])["staff_no"].value_counts()
-    return of.table().join(pairs.rename("reciprocal_authorisations"), how="outer")
+    return of.table("watched", "watched_overtime").join(pairs.rename("reciprocal_authorisations"), how="outer")
 
 
 def _attendance(claims: pd.DataFrame) -> pd.DataFrame:
@@ -444,7 +450,6 @@ def _expenses(expenses: pd.DataFrame, leave: pd.DataFrame) -> pd.DataFrame:
     of.count("expenses_without_receipt", ~frame["receipt"] & ~mileage)
     of.count("self_approved_expenses", frame["approved_by"] == frame["staff_no"])
     of.count("expenses_late", frame["submitted_at"] > frame["incurred_on"] + 60 * DAY)
-    of.count("mileage_items", mileage)
     of.set("expense_items", of.rows)
     of.sum("expense_pounds", amount / 100)
     return of.table()

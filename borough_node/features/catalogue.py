@@ -78,9 +78,10 @@ HEADS = (
             "swaps_gaining_premium",
             "swap_premium_hours",
             "reciprocal_authorisations",
+            "own_gains_unseen",
+            "self_authorised_unseen",
+            "overtime_unseen_excess",
             "overtime_duties",
-            "swaps",
-            "supervisor",
         ),
     ),
     Choice(

@@ -86,10 +86,9 @@ def _duty_facts(local_start: str, *, sees_badges: bool) -> str:
         f"SELECT person, duty_type, site, {start} AS start_at, {end} AS end_at, booked_at, booked_end IS NOT NULL AS booked,"
         f" duty_type IN ({WORKED}) AS worked, coalesce(overtime_minutes, 0) AS overtime, amended_minutes,"
         f" amended_by = staff_no AND amended_at > {end} AS own_amendment, amended_by <> staff_no AS others_amendment,"
-        f" amended_at > {end} + INTERVAL 7 DAY AS amended_late, hour(amended_at) < 5 AS amended_at_night,"
+        f" amended_at > {end} + INTERVAL 7 DAY AS amended_late,"
         f" authorised_by IS NOT NULL AS authorised, authorised_by = staff_no AS self_authorised,"
         f" authorised_at > {end} + INTERVAL 3 DAY AS authorised_late,"
-        f" booked_by = staff_no AND booked_at > {end} + INTERVAL 7 DAY AS self_booked_late,"
         " swapped_at IS NOT NULL AS swapped, swapped_at > planned_start - INTERVAL 1 DAY AS swapped_shortly,"
         f" {shift} AS local_start, {shift} + epoch_us(planned_end - planned_start) // 60000000 AS local_end,"
         f" {shift} + epoch_us({start} - planned_start) // 60000000 AS local_booked_start,"
@@ -116,9 +115,11 @@ def _duty_facts(local_start: str, *, sees_badges: bool) -> str:
 
 _DUTY_PRESENCE = (
     # The last badge up to two hours after the end. Narrow rows: this join sorts both sides with all they carry.
-    "SELECT f.person, f.overtime, coalesce(a.at >= f.start_at - INTERVAL 2 HOUR, false) AS present,"
-    " coalesce(a.at >= f.end_at - f.overtime * INTERVAL 30 SECOND, false) AS present_overtime"
-    " FROM (SELECT person, start_at, end_at, overtime, end_at + INTERVAL 2 HOUR AS latest FROM duty_facts WHERE watched)"
+    "SELECT f.* EXCLUDE (start_at, end_at, latest), coalesce(a.at >= f.start_at - INTERVAL 2 HOUR, false) AS present,"
+    " coalesce(a.at >= f.end_at - f.overtime * INTERVAL 30 SECOND, false) AS present_overtime,"
+    " coalesce(a.at >= f.end_at - f.amended_minutes * INTERVAL 30 SECOND, false) AS present_gain"
+    " FROM (SELECT person, start_at, end_at, overtime, own_amendment, amended_minutes, self_authorised,"
+    " end_at + INTERVAL 2 HOUR AS latest FROM duty_facts WHERE watched)"
     " AS f ASOF LEFT JOIN (SELECT person, e.at FROM access_events_known AS e) AS a"
     " ON a.person = f.person AND a.at <= f.latest"
 )

@@ -74,14 +74,6 @@ EXPENSES = Subject(
             unit="items",
             reason="You claimed expenses more than two months afterwards.",
         ),
-        Indicator(
-            name="mileage_items",
-            sql=counted("category = 'mileage'"),
-            definition="Items of mileage.",
-            unit="items",
-            direction=0,
-            reason="The number of your mileage claims was taken into account.",
-        ),
         workload(
             "expense_items",
             "count(*)",

@@ -51,13 +51,6 @@ AMENDMENTS = Subject(
             reason="You changed entries of your own duties more than a week afterwards.",
         ),
         Indicator(
-            name="own_amendments_night",
-            sql=counted("own_amendment AND amended_at_night"),
-            definition="Own changes made between midnight and five (UTC).",
-            unit="duties",
-            reason="You changed entries of your own duties at unusual hours.",
-        ),
-        Indicator(
             name="own_amendment_share",
             sql=f"{counted('own_amendment')} / (count(*) + 10.0)",
             definition="Own later changes for each duty worked, ten duties added so that few duties do not mislead.",
@@ -140,13 +133,6 @@ AMENDMENTS = Subject(
             direction=0,
             reason="The number of your swaps was taken into account.",
         ),
-        Indicator(
-            name="bookings_late",
-            sql=counted("self_booked_late"),
-            definition="Duties that the person booked for themselves more than a week after.",
-            unit="duties",
-            reason="You booked duties for yourself more than a week afterwards.",
-        ),
         workload(
             "overtime_duties",
             counted("overtime > 0"),
@@ -175,6 +161,31 @@ PRESENCE = Subject(
     "a notice to staff.",
     rows="SELECT * FROM duty_presence",
     indicators=(
+        Indicator(
+            name="own_gains_unseen",
+            sql=counted("own_amendment AND amended_minutes > 0 AND NOT present_gain"),
+            definition="Own later changes that lengthened the paid time, with no badge from the middle of the added time "
+            "on.",
+            unit="duties",
+            reason="Time that you added to your own duties afterwards is not shown by any badge.",
+        ),
+        Indicator(
+            name="self_authorised_unseen",
+            sql=counted("overtime > 0 AND self_authorised AND NOT present_overtime"),
+            definition="Overtime that the person authorised for themselves and that no badge shows.",
+            unit="duties",
+            reason="Overtime that you authorised for yourself is not shown by any badge.",
+        ),
+        Indicator(
+            name="overtime_unseen_excess",
+            sql=f"{counted('overtime > 0 AND NOT present_overtime')} / ({counted('overtime > 0')} + 5.0)"
+            f" - {counted('NOT present')} / (count(*) + 20.0)",
+            definition="Share of overtime that no badge shows, less the share of all duties that no badge shows: who often "
+            "passes a door without reading the badge is compared with themselves. Five overtimes and 20 duties are added.",
+            unit="share",
+            transform=SHARE,
+            reason="Badges are missing for your overtime more often than for your other duties.",
+        ),
         Indicator(
             name="overtime_without_presence",
             sql=counted("overtime > 0 AND NOT present_overtime"),

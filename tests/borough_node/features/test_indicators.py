@@ -108,6 +108,18 @@ CASES: list[tuple[str, Callable[[SmallForce], object], Values]] = [
      {"overtime_without_presence": 1}),
     ("overtime authorised by oneself", lambda f: overtime(f, badge="17:30", by="S2"),
      {"self_authorised_overtime": 1, "self_authorised_hours": 2, "reciprocal_authorisations": 0}),
+    ("overtime authorised by oneself that no badge shows", lambda f: overtime(f, badge="16:30", by="S2"),
+     {"self_authorised_unseen": 1, "overtime_unseen_excess": 1 / 6}),
+    ("overtime that no badge shows, as no other duty",
+     several(lambda f: overtime(f, badge=None), *[
+         lambda f, day=day: f.duty("S2", f"2025-09-{day:02d}T08:00") for day in range(2, 21)]),
+     {"overtime_without_presence": 1, "duties_without_presence": 20, "overtime_unseen_excess": 1 / 6 - 20 / 40}),
+    ("an own later gain that a badge shows", several(
+        lambda f: f.badge("S1", "2025-07-01T07:00"), lambda f: amended(f), lambda f: f.badge("S2", "2025-09-01T15:30")),
+     {"own_amendments_gaining": 1, "own_gains_unseen": 0}),
+    ("an own later gain after the last badge", several(
+        lambda f: f.badge("S1", "2025-07-01T07:00"), lambda f: amended(f), lambda f: f.badge("S2", "2025-09-01T15:00")),
+     {"own_amendments_gaining": 1, "own_gains_unseen": 1}),
     ("two who authorise each other", mutual, {"reciprocal_authorisations": 1, "self_authorised_overtime": 0}),
     ("a swap from day to night", lambda f: swap(f, "2025-09-02T08:00", "2025-09-02T21:00"),
      {"swaps": 1, "swaps_gaining_premium": 1, "swap_premium_hours": 8, "swap_gain_share": 0.5}),
