@@ -66,10 +66,11 @@ def write_catalogue(path: Path) -> Path:
 
 
 def made_up_table(*, people: int = 600, silos: int = 6, seed: int = 7) -> pa.Table:
-    """Return a table in which complaints predict both labels; a third of the people move silo between cutoffs."""
+    """Return a table in which complaints predict both labels and one sex has fewer; a third move silo between cutoffs."""
     rng = np.random.default_rng(seed)
     columns: dict[str, list[np.ndarray]] = {}
-    home, bent = rng.integers(silos, size=people), rng.normal(size=people)
+    home, is_f = rng.integers(silos, size=people), rng.random(people) < 0.3
+    bent = rng.normal(size=people) - 0.7 * is_f
     for cutoff in CUTOFFS:
         complaints = rng.poisson(np.exp(0.8 * bent))
         risk = np.log1p(complaints) + 0.5 * rng.normal(size=people)
@@ -78,7 +79,7 @@ def made_up_table(*, people: int = 600, silos: int = 6, seed: int = 7) -> pa.Tab
             "officer": np.array([f"person-{n}" for n in range(people)]),
             "cutoff": np.full(people, cutoff),
             "silo": np.array([f"District {n}" for n in moved]),
-            "sex": np.where(rng.random(people) < 0.3, "f", "m"),
+            "sex": np.where(is_f, "f", "m"),
             "complaints": complaints,
             "tenure": rng.uniform(0, 30, size=people),
             "senior": rng.integers(2, size=people),

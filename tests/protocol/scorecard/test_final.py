@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from protocol.documents.plan import Mitigation
+from protocol.scorecard.constraints import constrained
 from protocol.scorecard.descent import replay
-from protocol.scorecard.final import final_weights, group_gaps
+from protocol.scorecard.final import estimated_gaps, final_weights, group_gaps
 from tests.world import CATALOGUE, EVERYTHING, World
 
 NOISE = 2.0
@@ -15,16 +16,60 @@ NOISE = 2.0
 
 def test_gaps_are_differences_of_mean_rows_from_the_largest_group():
     sums = np.array([[100.0, 50.0, -20.0], [400.0, 100.0, 40.0], [50.0, 50.0, 0.0]])
-    np.testing.assert_allclose(group_gaps(sums, NOISE), [[0.0, 0.25, -0.3], [0.0, 0.75, -0.1]])
+    gaps, variances = group_gaps(sums, NOISE)
+    np.testing.assert_allclose(gaps, [[0.0, 0.25, -0.3], [0.0, 0.75, -0.1]])
+    np.testing.assert_allclose(variances, [(2 / 100) ** 2 + (2 / 400) ** 2, (2 / 50) ** 2 + (2 / 400) ** 2])
 
 
 def test_a_group_that_is_mostly_noise_moves_no_weights():
     sums = np.array([[400.0, 100.0], [10 * NOISE, 1e6], [-3.0, 1e6], [10 * NOISE + 1, 42.0]])
-    assert group_gaps(sums, NOISE) == pytest.approx(np.array([[0.0, 42.0 / 21 - 0.25]]))
+    assert group_gaps(sums, NOISE)[0] == pytest.approx(np.array([[0.0, 42.0 / 21 - 0.25]]))
 
 
 def test_one_known_group_leaves_nothing_to_compare():
-    assert group_gaps(np.array([[400.0, 100.0], [3.0, 1.0]]), NOISE).shape == (0, 2)
+    assert group_gaps(np.array([[400.0, 100.0], [3.0, 1.0]]), NOISE)[0].shape == (0, 2)
+
+
+WEIGHTS = np.array([-3.0, 1.0, 2.0])
+
+
+def test_a_gap_without_noise_is_its_own_estimate():
+    gaps, whitener = np.array([[0.0, 0.3, -0.4]]), np.diag([1.0, 2.0, 0.5])
+    np.testing.assert_allclose(estimated_gaps(gaps, np.zeros(1), WEIGHTS, whitener), gaps, atol=1e-15)
+    np.testing.assert_array_equal(estimated_gaps(gaps, np.ones(1), np.array([-3.0, 0, 0]), whitener), gaps)
+
+
+def test_an_estimate_keeps_what_the_gap_says_about_the_scores_and_shrinks_the_rest():
+    gaps, whitener = np.array([[0.0, 0.3, -0.4], [0.0, 0.3, -0.4]]), np.diag([1.0, 2.0, 0.5])
+    found = estimated_gaps(gaps, np.array([1e-3, 1e3]), WEIGHTS, whitener)
+    np.testing.assert_allclose(found @ WEIGHTS, gaps @ WEIGHTS)
+    inverse = (whitener @ whitener)[1:, 1:]
+    lengths = [float(gap[1:] @ inverse @ gap[1:]) for gap in (gaps[0], *found)]
+    assert lengths[0] > lengths[1] > lengths[2] > 0
+    # All but the weights' own direction is noise: moving then only scales the scores.
+    np.testing.assert_allclose(inverse @ found[1, 1:] * WEIGHTS[[2, 1]] @ np.array([1.0, -1.0]), 0.0, atol=1e-12)
+
+
+def test_closing_an_estimated_gap_closes_the_true_one():
+    """Closing the noised gap instead leaves a third to three fifths of it, which is why it is estimated.
+
+    Over eight other tables, of 150 draws each, -.07 to .07 of the true gap was left, and .34 to .61. The seed is fixed.
+    """
+    rng, width, noise = np.random.default_rng(11), 30, 60.0
+    sizes, free = np.array([4000.0, 1000.0]), np.zeros(1 + width)
+    scales = rng.gamma(0.5, 1.0, size=width) + 0.01
+    true = np.concatenate([[0.0], 0.15 * np.sqrt(scales) * rng.normal(size=width)])
+    weights, whitener = rng.normal(size=1 + width), np.diag([1.0, *(scales + 0.1) ** -0.5])
+    mean = np.eye(1, 1 + width)[0]
+    left, left_noised = [], []
+    for _ in range(150):
+        sums = sizes[:, None] * np.stack([mean, mean + true]) + noise * rng.normal(size=(2, 1 + width))
+        noised, variances = group_gaps(sums, noise)
+        estimated = estimated_gaps(noised, variances, weights, whitener)
+        left.append(true @ constrained(weights, whitener, free, estimated, [1.0]))
+        left_noised.append(true @ constrained(weights, whitener, free, noised, [1.0]))
+    assert abs(np.mean(left) / (true @ weights)) < 0.15
+    assert np.mean(left_noised) / (true @ weights) > 0.25
 
 
 def quiet(world: World) -> None:
