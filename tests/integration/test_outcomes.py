@@ -5,6 +5,7 @@ import pytest
 
 from protocol.documents.plan import Shares
 from protocol.errors import PlanInvalid
+from protocol.scorecard.outcomes import outcome_figures
 from protocol.sealing.pseudonym import pseudonym
 from tests.reviewing import open_flag, refer, review_everybody, truth
 from tests.world import CHOICES, SCORING, World, table
@@ -157,3 +158,21 @@ def test_outcomes_are_labels_at_the_cutoff_of_their_policy_only(tmp_path):
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one.labels, other.labels)
     world.close()
+
+
+def test_figures_of_the_release_are_those_of_the_reviews(reviewed):
+    """The missed rate of the first category against the planted truth among everybody without a flag."""
+    world, _, policy, headers, _ = reviewed
+    third = world.approve(COUNTING, outcomes_of=policy)
+    world.run(third)
+    figures = {one.category: one for one in outcome_figures(world.record(third).run)}
+    flagged = sum(header.category == "first" for header in headers)
+    raw = [table(borough, world.people) for borough in world.borough_ids]
+    positives = sum(int(one.labels["y_first"][one.cutoff == SCORING].sum()) for one in raw)
+    first, without_a_flag = figures["first"].missed_rate, 4 * world.people - flagged
+    assert first.value is not None
+    # At most all flags were right, at least none was; three times the 95 % interval is nearly six sd on either side.
+    lowest, highest = (positives - flagged) / without_a_flag, positives / without_a_flag
+    assert first.value - 3 * (first.value - first.low) <= highest
+    assert lowest <= first.value + 3 * (first.high - first.value)
+    assert first.high - first.low < 0.5
