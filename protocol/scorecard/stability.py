@@ -100,7 +100,7 @@ def head_stability(run: Run, place: int, *, scatter: Float64Array) -> HeadStabil
     tangent = mean + (threshold - center) / spread**2 * (moment @ weights - mean * float(mean @ weights))
     return HeadStability(
         threshold=threshold,
-        covariance=weight_covariance(run)[place],
+        covariance=_covariance(run, place, response(run)[place]),
         tangent=tangent,
         offsets=bin_width(head) * scatter,
         excess=mean_excess(head, tail, threshold),
@@ -162,10 +162,11 @@ def weight_covariance(run: Run) -> tuple[Float64Array, ...]:
     prior; the second moment's noise through the whitening, whose derivative is that of a function of a matrix; both
     through the projection of the final weights, where constraints that bind are taken to bind again.
     """
-    return tuple(
-        _symmetric(move @ (_gradient_part(run, place) + _moment_part(run, place)) @ move.T)
-        for place, move in enumerate(response(run))
-    )
+    return tuple(_covariance(run, place, move) for place, move in enumerate(response(run)))
+
+
+def _covariance(run: Run, place: int, move: Float64Array) -> Float64Array:
+    return _symmetric(move @ (_gradient_part(run, place) + _moment_part(run, place)) @ move.T)
 
 
 def _gradient_part(run: Run, place: int) -> Float64Array:
