@@ -175,6 +175,13 @@ def propose_policy(
             waivers=tuple(_waiver(text) for text in waive or ()),
             without=tuple(without or ()),
         )
+        for rule in policy.rules:
+            shown = "shown" if rule.shows_stability else "withheld"
+            typer.echo(
+                f"{rule.category}: predicted stability is off by {rule.stability_error:.3f} and is {shown}; "
+                f"least stable band that is flagged: {rule.minimum_band or 'any'}",
+                err=True,
+            )
         if not dry_run:
             typer.echo(coordinator.propose("policy", policy))
 

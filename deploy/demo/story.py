@@ -175,6 +175,12 @@ class Story:
                 if one.needs_waiver
             ),
         )
+        for rule in policy.rules:
+            narrator.say(
+                f"{rule.category}: would a rerun flag the same people? Flags say so."
+                if rule.shows_stability
+                else f"{rule.category}: how stable its flags are is not known well enough to be said."
+            )
         digest = coordinator.propose("policy", policy)
         self._endorse(federation, desks, digest)
         narrator.step(

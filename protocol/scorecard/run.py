@@ -82,7 +82,7 @@ class Run:
 
     def digest(self) -> Digest:
         """Return a digest of the plan and of all numbers published of it: two readers of one log have the same."""
-        found = hashlib.sha256(self.plan.digest().encode())
+        found = hashlib.sha256(self.plan.digest().encode() + (b"own" if self.reused is None else b"reused"))
         for release in (*(() if self.reused is None else (self.reused,)), *self.releases):
             for values in (release.values, *(release.inputs[name] for name in sorted(release.inputs))):
                 found.update(values.tobytes())

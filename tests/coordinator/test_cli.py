@@ -116,6 +116,21 @@ def test_second_moment_of_a_plan_that_has_not_released_it_is_refused(world, file
     assert "not published" in propose(files, REUSE, "--second-moment-of", world.approve(), exit_code=5)
 
 
+def test_proposed_policy_is_explained_rule_by_rule(world, finished, files):
+    choices = files / "plan.toml"
+    choices.write_text(toml(json.loads(CHOICES.model_dump_json(exclude={"fairness"}))))
+    command = ["propose-policy", files / "settings.toml", "--plan", finished, "--choices", choices]
+    done = CliRunner().invoke(app, list(map(str, command)))
+    assert done.exit_code == 0, done.output
+    ((digest, _, content),) = [entry for entry in world.proposals.waiting() if entry[1] == "policy"]
+    assert done.stdout.strip() == digest
+    for rule in Envelope.decode(content).document(FlagPolicy).rules:
+        shown = "shown" if rule.stability_error <= 0.05 else "withheld"
+        assert (
+            f"{rule.category}: predicted stability is off by {rule.stability_error:.3f} and is {shown}" in done.stderr
+        )
+
+
 def test_dry_run_proposes_nothing(world, finished, files):
     propose(files, REUSE, "--second-moment-of", finished, "--dry-run")
     assert world.proposals.waiting() == []

@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.simulated import SimulatedForce
 from protocol.documents.arrays import Array
 from protocol.documents.flags import LARGEST_STABILITY_ERROR
-from protocol.documents.plan import ReleaseRequest
+from protocol.documents.plan import Histogram, Mitigation, ReleaseRequest
 from protocol.scorecard.evaluation import evaluate
 from protocol.scorecard.inputs import next_inputs
 from protocol.scorecard.reliability import (
@@ -27,6 +28,7 @@ from protocol.scorecard.reliability import (
 from protocol.scorecard.run import Published, Run
 from protocol.scorecard.stability import head_stability, threshold_scatter
 from tests.federation import PRIVACY, Federation, Rows, vector_rows
+from tests.world import CATALOGUE, EVERYTHING, SCORING, TRAINING, table
 
 
 def row(band, predicted, seen, people):
@@ -164,3 +166,34 @@ def test_other_last_digits_give_an_error_within_the_tolerance_of_readers(measure
     other = replace(runs[0], releases=(moved, *runs[0].releases[1:]))
     assert other.digest() != runs[0].digest()
     assert abs(reliability(other)[0].error - reliability(runs[0])[0].error) <= ERROR_TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """A run with every kind of release and hardly any noise, gaps between groups closed."""
+    names = [f"borough-{n}" for n in range(1, 5)]
+    force = SimulatedForce(CATALOGUE, {name: table(name, 1000) for name in names})
+    # Closing both gaps of a head of two features would leave it no weight.
+    fairness = EVERYTHING.fairness.model_copy(update={"mitigations": (Mitigation(attribute="sex", strength=0.5),)})
+    changes = {"fairness": fairness, "scale_bits": 24, "histogram": Histogram(bins=32, low=-2.0, high=4.0)}
+    choices = EVERYTHING.model_copy(update=changes)
+    plan = force.plan(choices, train_until=TRAINING, evaluation_cutoff=SCORING)
+    random = np.random.default_rng(47)
+    return force.run(
+        plan, noise=lambda length, sigma: np.rint(random.normal(scale=sigma, size=length)).astype(np.int64)
+    )
+
+
+def test_a_plan_with_every_release_is_simulated(everything):
+    found = reliability(everything)
+    assert [head.category for head in found] == list(everything.plan.categories)
+    assert sum(one.people for one in found[0].rows) == pytest.approx(400, rel=0.4)
+    assert 0 < found[0].error < 0.4
+
+
+def test_a_plan_that_uses_a_second_moment_again_is_simulated_with_that_one(everything):
+    again = replace(everything, releases=everything.releases[1:], reused=everything.releases[0])
+    first = reliability(again)[0]
+    assert sum(one.people for one in first.rows) == pytest.approx(400, rel=0.4)
+    assert 0 < first.error < 0.4
+    assert first != reliability(everything)[0]
