@@ -181,8 +181,8 @@ def stability_row(title: str, row: ReliabilityCard) -> Markup:
 
 def ratio_row(title: str, ratio: Estimate, *, minimum: float) -> Markup:
     """Return the ratio of selection rates with the gate's minimum."""
-    words_of_it = f"{title}: lowest over highest selection rate {words(ratio, decimal)}"
-    return interval_row(words_of_it, RATIO, ratio.value, ratio.low, upper(ratio), reference=minimum)
+    name = f"{title}: lowest over highest selection rate {words(ratio, decimal)}"
+    return interval_row(name, RATIO, ratio.value, ratio.low, upper(ratio), reference=minimum)
 
 
 def ratio_axis() -> Markup:
