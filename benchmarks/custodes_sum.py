@@ -22,7 +22,7 @@ Who pays for what:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ from coordinator.grid import GrpcGrid, node_id
 from coordinator.rounds import PlanRunner, UnmaskerClient
 from coordinator.server_app import run_plan
 from coordinator.store.database import Database
+from coordinator.store.mail import Reply
 from coordinator.store.runs import Runs
 from oversight.unmasker.service import UnmaskerService
 from oversight.unmasker.store import UnmaskerStore
@@ -115,9 +116,15 @@ class InProcessGrid(GrpcGrid):
         super().__init__(None, boroughs, on_progress=lambda done, asked: None)  # type: ignore[arg-type]
         self._wire = wire
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Deliver and return the replies; a borough that is gone has none, as after the deadline."""
-        return self._wire.exchange(messages)
+    def receive_each(
+        self, messages: Iterable[Message], *, timeout: float
+    ) -> Iterator[tuple[Message, memoryview | None]]:
+        """Deliver and yield the replies; a borough that is gone has none, as after the deadline."""
+        for node, content in self._wire.exchange(messages):
+            parsed = self._parsed(Reply(f"to {node}", self.borough_of(node), content))
+            if parsed is None:
+                raise WrongSum("a reply is no message")
+            yield parsed
 
     def forget(self, group_id: str, message_type: str) -> None:
         """There is no queue."""

@@ -119,8 +119,12 @@ class InProcessGrid(Grid):
         return self._run
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """Deliver and return the replies; a client that is gone has none, as after a timeout."""
-        return self._wire.exchange(messages)
+        """Deliver and return the replies; a client that is gone has none, as after a timeout.
+
+        All at once, as Flower's own grid does: the workflow goes through them several times.
+        """
+        answers = self._wire.exchange(messages)
+        return [message_from_proto(ProtoMessage.FromString(content)) for _, content in answers]
 
     def get_node_ids(self) -> Iterable[int]:
         """Not used: the clients are registered by hand."""

@@ -12,11 +12,10 @@ import os
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flwr.app import Message
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.common.serde import message_to_proto
 
 from benchmarks.meter import Meter
 
@@ -33,10 +32,12 @@ class Wire:
         self._nodes, self._meter = nodes, meter
         self.up = self.down = self.exchanges = 0
 
-    def exchange(self, messages: Iterable[Message]) -> list[Message]:
-        """Return the replies that came. What a node does is booked to the clients, the rest to whoever calls."""
+    def exchange(self, messages: Iterable[Message]) -> Iterator[tuple[int, bytes]]:
+        """Yield the replies that come, each with its node; to parse them is the caller's.
+
+        What a node does is booked to the clients, the rest to whoever calls.
+        """
         self.exchanges += 1
-        replies = []
         for message in messages:
             content = message_to_proto(message).SerializeToString()
             self.down += len(content)
@@ -44,5 +45,4 @@ class Wire:
                 answer = self._nodes[message.metadata.dst_node_id](content)
             self.up += len(answer)
             if answer:
-                replies.append(message_from_proto(ProtoMessage.FromString(answer)))
-        return replies
+                yield message.metadata.dst_node_id, answer

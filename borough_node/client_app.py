@@ -21,6 +21,7 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from borough_node.gate import Gate
 from protocol.errors import MalformedDocument, ProtocolError, ReleaseUnavailable
+from protocol.rpc.attachment import attach
 
 V = TypeVar("V", bytes, str)
 
@@ -89,7 +90,9 @@ def answer_bytes(app: ClientApp, message_bytes: bytes, *, report: Report) -> byt
         # node must survive it, and the text of the error, which may quote a record, goes nowhere.
         report("bug", f"{type(error).__name__} at {_place(error)}")
         reply = Message(Error(UNAVAILABLE, ReleaseUnavailable.public_message), reply_to=message)
-    return bytes(message_to_proto(reply).SerializeToString())
+    vector = reply.content.config_records["answer"].pop("vector", None) if reply.has_content() else None
+    content = bytes(message_to_proto(reply).SerializeToString())
+    return attach(content, vector) if isinstance(vector, bytes) else content
 
 
 def _place(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import time
 os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
 os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from flwr.app import DEFAULT_TTL, Message, RecordDict
 from flwr.app.message.message import make_message
@@ -30,6 +30,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from coordinator.store.mail import Letter, Mailbox, Reply
 from protocol.errors import MessageTooLarge
 from protocol.ids import PartyId
+from protocol.rpc.attachment import detach
 from protocol.rpc.channel import MAX_ANSWER_BYTES, MAX_FRAMING_BYTES
 
 SERVER_NODE_ID = 1
@@ -118,7 +119,8 @@ class GrpcGrid(Grid):
             letters.append(Letter(facts.message_id, borough, content, facts.created_at + facts.ttl))
         ids = [letter.message_id for letter in letters]
         answered = self._mailbox.answered_among(ids)
-        good = {reply.metadata.reply_to_message_id for reply in self.pull_messages(answered) if not reply.has_error()}
+        replies = self._each_reply(answered)
+        good = {reply.metadata.reply_to_message_id for reply, _ in replies if not reply.has_error()}
         if answered > good:
             self._mailbox.discard(answered - good)
         self._mailbox.put(letters)
@@ -130,17 +132,17 @@ class GrpcGrid(Grid):
         Whatever a reply itself claims, it is of this run, answers the message that it was stored for, and is from the
         borough that this message went to.
         """
-        replies = self._mailbox.replies(list(message_ids))
-        messages = []
-        while replies:  # Emptied while it is read: the vectors are not held twice.
-            if (message := self._parsed(replies.pop())) is not None:
-                messages.append(message)
-        return messages
+        parsed = (self._parsed(reply) for reply in self._mailbox.replies(list(message_ids)))
+        return [found[0] for found in parsed if found is not None]
 
-    def _parsed(self, reply: Reply) -> Message | None:
-        """Return a reply as a message, or None: a borough that sends anything else has not answered, and stops nobody."""
+    def _parsed(self, reply: Reply) -> tuple[Message, memoryview | None] | None:
+        """Return a reply as a message and the vector that came with it, if one did.
+
+        None for anything else: a borough that sends it has not answered, and stops nobody.
+        """
         try:
-            proto = ProtoMessage.FromString(reply.content)
+            content, vector = detach(reply.content)
+            proto = ProtoMessage.FromString(content)
             if len({item.key for item in proto.content.items}) < len(proto.content.items):
                 return None  # Flower would take it and write a warning for every record, in the borough's words.
             message = message_from_proto(proto)
@@ -149,20 +151,46 @@ class GrpcGrid(Grid):
         message.metadata.__dict__.update(
             _run_id=self._run.run_id, _src_node_id=node_id(reply.borough), _reply_to_message_id=reply.message_id
         )
-        return message
+        return message, vector
+
+    def _each_reply(self, message_ids: Iterable[str]) -> Iterator[tuple[Message, memoryview | None]]:
+        """Read and yield one reply at a time, with the vector that came with it."""
+        for message_id in sorted(message_ids):
+            for reply in self._mailbox.replies([message_id]):
+                if (parsed := self._parsed(reply)) is not None:
+                    yield parsed
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Push messages and return the replies that arrive within ``timeout`` seconds. Raises: as ``push_messages``."""
         ids = list(self.push_messages(messages))
+        for _ in self._arrivals(ids, timeout):
+            pass
+        return self.pull_messages(ids)
+
+    def receive_each(
+        self, messages: Iterable[Message], *, timeout: float
+    ) -> Iterator[tuple[Message, memoryview | None]]:
+        """Push messages and yield each reply once it has arrived, until all have or ``timeout`` seconds are over.
+
+        With each comes the vector that its borough attached: megabytes, so one reply is in memory at a time.
+        Raises: as ``push_messages``.
+        """
+        for arrived in self._arrivals(list(self.push_messages(messages)), timeout):
+            yield from self._each_reply(arrived)
+
+    def _arrivals(self, ids: list[str], timeout: float | None) -> Iterator[set[str]]:
+        """Yield the ids of messages whose replies have arrived since the last time, until all have or time is over."""
         deadline = None if timeout is None else time.monotonic() + timeout
         missing = set(ids)
         while True:
             heard = self._mailbox.answered.rings
-            missing -= self._mailbox.answered_among(missing)
+            arrived = self._mailbox.answered_among(missing)
+            missing -= arrived
             self._on_progress(len(ids) - len(missing), len(ids))
+            yield arrived
             left = None if deadline is None else deadline - time.monotonic()
             if not missing or (left is not None and left <= 0):
-                return self.pull_messages(ids)
+                return
             self._mailbox.answered.wait(heard, left)
 
     def forget(self, group_id: str, message_type: str) -> None:

@@ -2,19 +2,22 @@
 
 Rules this module keeps: a request is made once and resent unchanged; the set of boroughs is fixed on disk before the
 unmasker hears of it; a sum that fails its checks burns its index, in the log, and a spare takes its place if the plan
-has one; vectors are deleted once the sum is published or burnt.
+has one; a vector is added up when it arrives, and what is stored of the set is its sum; replies and masked sum are
+deleted once the sum is published or burnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+
 from coordinator.log.appender import Appender
 from coordinator.store.runs import Round, Runs
-from protocol.aggregation import tags
-from protocol.aggregation.exchange import check_statements, reveal_sum
+from protocol.aggregation import masks, tags
+from protocol.aggregation.exchange import reveal_sum
 from protocol.documents.arrays import Array
 from protocol.documents.plan import Burn, Closure, Receipt, Release, ReleaseRequest, Statement, TrainingPlan
 from protocol.errors import (
@@ -41,11 +44,14 @@ class Reply:
     """What one borough sent: a signed statement and the masked vector that it speaks of."""
 
     statement: bytes
-    vector: bytes
+    vector: bytes | memoryview
 
 
-Ask = Callable[[TrainingPlan, int, bytes, Digest], Mapping[PartyId, Reply]]
-"""Sends (plan, index, request, tag seed) to the boroughs and returns what arrived before the deadline."""
+Ask = Callable[[TrainingPlan, int, bytes, Digest], Iterable[tuple[PartyId, Reply]]]
+"""Sends (plan, index, request, tag seed) to the boroughs and yields what each answers, until all have or the deadline.
+
+Whoever iterates keeps no reply: with many boroughs and long vectors they do not fit into memory together.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class PlanRunner:
 
     def _forget(self, plan: Digest, index: int, forget: Callable[[int], None]) -> None:
         forget(index)
-        self._runs.forget_vectors(plan, index)
+        self._runs.forget_sum(plan, index)
 
     def _release(self, plan: Digest, index: int, ask: Ask) -> None:
         current = self._round(plan, index)
@@ -131,10 +137,10 @@ class PlanRunner:
             self._burn(plan, index, current.burnt)
         if current.statements is None:
             current = self._fix_set(plan, index, current, ask)
-        receipt = self._receipt(plan, index, current)
+        receipt, statements = self._receipt(plan, index, current)
         mask_sum = self._unmasker.reveal(plan, index)
         try:
-            release = self._unmask(plan, index, current, receipt, mask_sum)
+            release = self._unmask(plan, index, current, receipt, statements, mask_sum)
         except (SumInvalid, ShapeMismatch) as error:
             self._runs.burn(plan, index, reason=error.code)
             self._burn(plan, index, error.detail)
@@ -171,61 +177,65 @@ class PlanRunner:
     def _fix_set(self, plan: Digest, index: int, current: Round, ask: Ask) -> Round:
         record = self._record(plan)
         request = ReleaseRequest.decode(current.request)
-        size = 8 * (request.length + tags.TAGS)
-        statements, vectors = {}, {}
-        for borough, reply in sorted(ask(record.plan, index, current.request, current.tag_seed).items()):
+        total = np.zeros(request.length + tags.TAGS, dtype=np.uint64)
+        statements: dict[PartyId, str] = {}
+        for borough, reply in ask(record.plan, index, current.request, current.tag_seed):
             try:
-                self._check_reply(borough, reply, request, size)
+                self._check_reply(borough, reply, request)
+                masks.add_vector(reply.vector, total)
             except ProtocolError as error:
                 # A borough that sends nonsense is left out, attributably, and does not stop the others.
                 self._report(error.code, f"borough {borough}: {error.detail}")
                 continue
-            statements[borough], vectors[borough] = reply.statement.decode(), reply.vector
+            statements[borough] = reply.statement.decode()
         if len(statements) < record.plan.privacy.min_boroughs:
             raise CohortTooSmall(
                 f"{len(statements)} of {record.plan.privacy.min_boroughs} boroughs answered index {index}"
             )
-        self._runs.fix(plan, index, statements=statements, vectors=vectors)
+        self._runs.fix(plan, index, statements=statements, masked_sum=masks.vector_bytes(total))
         fixed = self._runs.get(plan, index)
         if fixed is None:
             raise StateError("a round vanished while it was stored")
         return fixed
 
-    def _check_reply(self, borough: PartyId, reply: Reply, request: ReleaseRequest, size: int) -> None:
+    def _check_reply(self, borough: PartyId, reply: Reply, request: ReleaseRequest) -> None:
         public = self._appender.history.public
         statement, signer = verify_signed_by_role(Envelope.decode(reply.statement), Statement, public.roster, "borough")
         if signer.id != borough or statement.request != request.digest():
             raise ModelMismatch("the statement is by another borough or about another request")
         public.ledgers.check([statement], public.roster)
-        if len(reply.vector) != size or digest_of(reply.vector) != statement.vector:
+        if digest_of(reply.vector) != statement.vector:
             raise ShapeMismatch("the vector is not the one that the statement signs")
 
-    def _receipt(self, plan: Digest, index: int, current: Round) -> Receipt:
+    def _receipt(self, plan: Digest, index: int, current: Round) -> tuple[Receipt, tuple[Statement, ...]]:
+        """Return the logged receipt with its statements, which are then checked: by the log's rules."""
         record = self._record(plan)
         if index not in record.receipts:
             statements = [text.encode() for _, text in sorted((current.statements or {}).items())]
             envelope = Envelope.decode(self._unmasker.commit(current.request, statements))
             self._appender.append("receipt", envelope)
         self._publish()
-        return self._record(plan).receipts[index][0]
+        return self._record(plan).receipts[index]
 
-    def _unmask(self, plan: Digest, index: int, current: Round, receipt: Receipt, mask_sum: bytes) -> Release:
+    def _unmask(
+        self,
+        plan: Digest,
+        index: int,
+        current: Round,
+        receipt: Receipt,
+        statements: tuple[Statement, ...],
+        mask_sum: bytes,
+    ) -> Release:
         record = self._record(plan)
         if digest_of(mask_sum) != receipt.mask_sum:
             raise SumInvalid("the mask sum is not the one in the unmasker's receipt")
         request = ReleaseRequest.decode(current.request)
-        statements = check_statements(
-            [Envelope.decode(text.encode()) for text in receipt.statements],
-            request=request.digest(),
-            index=index,
-            plan=record.plan,
-            roster=record.roster,
-        )
-        vectors = self._runs.vectors(plan, index)
-        if {statement.borough for statement in statements} != set(vectors):
-            raise SumInvalid("the receipt speaks of another set of boroughs")
+        fixed, masked_sum = current.statements or {}, self._runs.masked_sum(plan, index)
+        same = receipt.statements == tuple(fixed[borough] for borough in sorted(fixed))
+        if receipt.request != request.digest() or not same or masked_sum is None:
+            raise SumInvalid("the receipt speaks of another request or other statements than those of the set")
         sums = reveal_sum(
-            vectors, mask_sum, spec=record.check_request(request), plan=record.plan, tag_seed=current.tag_seed
+            masked_sum, mask_sum, spec=record.check_request(request), plan=record.plan, tag_seed=current.tag_seed
         )
         return Release(
             request=request,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 from coordinator.grid import GrpcGrid  # first: sets Flower's environment
 
@@ -34,13 +34,13 @@ def _execute(app: ServerApp, grid: GrpcGrid, digest: Digest) -> None:
     app(grid, Context(run_id=grid.run.run_id, node_id=0, node_config={}, state=RecordDict(), run_config={}))
 
 
-def _answer(reply: Message) -> Reply | None:
+def _answer(reply: Message, vector: memoryview | None) -> Reply | None:
     """Return a borough's answer, or None for an error or a reply of another shape."""
     record = reply.content.get("answer") if reply.has_content() else None
     if not isinstance(record, ConfigRecord):
         return None
-    statement, vector = record.get("statement"), record.get("vector")
-    if not isinstance(statement, bytes) or not isinstance(vector, bytes):
+    statement = record.get("statement")
+    if not isinstance(statement, bytes) or vector is None:
         return None
     return Reply(statement, vector)
 
@@ -51,7 +51,9 @@ def run_plan(plan: Digest, grid: GrpcGrid, runner: PlanRunner) -> None:
 
     @app.main()
     def main(grid: GrpcGrid, context: Context) -> None:
-        def ask(document: TrainingPlan, index: int, request: bytes, tag_seed: Digest) -> Mapping[PartyId, Reply]:
+        def ask(
+            document: TrainingPlan, index: int, request: bytes, tag_seed: Digest
+        ) -> Iterator[tuple[PartyId, Reply]]:
             messages = [
                 grid.create_message(
                     RecordDict({"request": ConfigRecord({"request": request, "tag_seed": tag_seed})}),
@@ -61,12 +63,10 @@ def run_plan(plan: Digest, grid: GrpcGrid, runner: PlanRunner) -> None:
                 )
                 for node in grid.get_node_ids()
             ]
-            replies = {}
-            for reply in grid.send_and_receive(messages, timeout=document.deadline_seconds):
-                answer = _answer(reply)
+            for reply, vector in grid.receive_each(messages, timeout=document.deadline_seconds):
+                answer = _answer(reply, vector)
                 if answer is not None:
-                    replies[grid.borough_of(reply.metadata.src_node_id)] = answer
-            return replies
+                    yield grid.borough_of(reply.metadata.src_node_id), answer
 
         runner.run(plan, ask, forget=lambda index: grid.forget(_group(index), RELEASE))
 

@@ -28,7 +28,7 @@ RandomId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """128 random bits, hex."""
 
 
-def digest_of(content: bytes) -> Digest:
+def digest_of(content: bytes | memoryview) -> Digest:
     """Return the SHA-256 of ``content`` in lower-case hex."""
     return hashlib.sha256(content).hexdigest()
 

@@ -199,6 +199,15 @@ def number(value: int) -> str:
 # --- what a borough computes, from the formulas -----------------------------------------------------------------
 
 
+def masked_sum(vectors: Iterable[bytes]) -> bytes:
+    """Return the sum of one or more vectors in wire form."""
+    contents = list(vectors)
+    total = np.zeros(len(contents[0]) // 8, dtype=np.uint64)
+    for content in contents:
+        masks.add_vector(content, total)
+    return masks.vector_bytes(total)
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Transformed rows of one borough at some cutoffs: intercept first, then the catalogue's features."""
@@ -599,7 +608,7 @@ class Federation:
         mask_sum = self.mask_sum(plan, request, answers)
         receipt = self.receipt(plan, request, answers, **(receipt_changes or {}))
         sums = reveal_sum(
-            {answer.borough: answer.vector for answer in answers},
+            masked_sum(answer.vector for answer in answers),
             mask_sum,
             spec=self.next_spec(plan),
             plan=plan,

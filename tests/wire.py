@@ -282,20 +282,36 @@ class Wire(World):
         self, plan: Digest, boroughs: Sequence[PartyId], request: bytes, tag_seed: Digest, *, group: str
     ) -> dict[PartyId, Message]:
         """Send any request to boroughs over their streams; return their Flower replies."""
+        grid, messages = self._messages(plan, boroughs, request, tag_seed, group=group)
+        replies = grid.send_and_receive(messages, timeout=SECONDS)
+        return {grid.borough_of(reply.metadata.src_node_id): reply for reply in replies}
+
+    def _messages(
+        self, plan: Digest, boroughs: Sequence[PartyId], request: bytes, tag_seed: Digest, *, group: str
+    ) -> tuple[GrpcGrid, list[Message]]:
+        """Return a grid over boroughs, all of which have joined, and a request for each of them."""
         for borough in boroughs:
             self.join(borough)
         grid = self.grid(plan, boroughs)
         content = {"request": ConfigRecord({"request": request, "tag_seed": tag_seed})}
-        messages = [
+        return grid, [
             grid.create_message(RecordDict(dict(content)), RELEASE, node, group) for node in grid.get_node_ids()
         ]
-        replies = grid.send_and_receive(messages, timeout=SECONDS)
-        return {grid.borough_of(reply.metadata.src_node_id): reply for reply in replies}
 
     def ask(self, plan: TrainingPlan, index: int, request: bytes, tag_seed: Digest) -> dict[PartyId, Reply]:
         """Ask every borough of a plan over its stream."""
-        replies = self.send(plan.digest(), plan.borough_ids(), request, tag_seed, group=_group(index))
-        return {name: answer for name, reply in replies.items() if (answer := _answer(reply)) is not None}
+        return self.answered(plan.digest(), plan.borough_ids(), request, tag_seed, group=_group(index))
+
+    def answered(
+        self, plan: Digest, boroughs: Sequence[PartyId], request: bytes, tag_seed: Digest, *, group: str
+    ) -> dict[PartyId, Reply]:
+        """Send any request to boroughs over their streams; return the answers of those that do not refuse."""
+        grid, messages = self._messages(plan, boroughs, request, tag_seed, group=group)
+        answers = {
+            grid.borough_of(reply.metadata.src_node_id): _answer(reply, vector)
+            for reply, vector in grid.receive_each(messages, timeout=SECONDS)
+        }
+        return {name: answer for name, answer in answers.items() if answer is not None}
 
     def refusal(self, plan: Digest, borough: PartyId, request: bytes, tag_seed: Digest) -> str:
         """Send any request to one borough; return the code that its node told its own operator.

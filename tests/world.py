@@ -95,6 +95,15 @@ def feature(name: str, *, bounded: bool = False) -> Feature:
     )
 
 
+AskAll = Callable[[TrainingPlan, int, bytes, Digest], Mapping[PartyId, Reply]]
+"""Like ``Ask``, with all replies at once: tests look at them and change them before the runner sees them."""
+
+
+def one_by_one(ask: AskAll) -> Ask:
+    """Return an ``Ask`` of the same replies."""
+    return lambda *asked: ask(*asked).items()
+
+
 CATALOGUE = FeatureCatalogue(
     catalogue_id="made-up",
     version=1,
@@ -494,9 +503,9 @@ class World:
         answers = {name: self.gate(name).release(request, tag_seed) for name in plan.borough_ids()}
         return {name: Reply(answer.statement, answer.vector or b"") for name, answer in answers.items()}
 
-    def run(self, plan: Digest, ask: Ask | None = None) -> None:
+    def run(self, plan: Digest, ask: AskAll | None = None) -> None:
         """Run a plan to its end."""
-        self.runner().run(plan, ask or self.ask, forget=lambda index: None)
+        self.runner().run(plan, one_by_one(ask or self.ask), forget=lambda index: None)
 
     def begun(self, plan: Digest) -> tuple[bytes, Digest]:
         """Have the coordinator make the next request of a plan; return it and its tag seed."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from protocol.durable import DurableDatabase
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -70,14 +70,7 @@ rounds = sa.Table(
     sa.Column("tag_seed", sa.String, nullable=False),
     sa.Column("statements", sa.JSON),
     sa.Column("burnt", sa.String),
-)
-masked_vectors = sa.Table(
-    "masked_vectors",
-    metadata,
-    sa.Column("plan", sa.String, primary_key=True),
-    sa.Column("index", sa.Integer, primary_key=True),
-    sa.Column("borough", sa.String, primary_key=True),
-    sa.Column("vector", sa.LargeBinary, nullable=False),
+    sa.Column("masked_sum", sa.LargeBinary),
 )
 
 

@@ -7,7 +7,7 @@ What the unmasker checks is here and not in its service, because the log's reade
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,20 +126,17 @@ def sum_of_masks(statements: Sequence[Statement], *, key: MaskPrivateKey, length
 
 
 def reveal_sum(
-    vectors: Mapping[PartyId, bytes],
-    mask_sum: bytes,
-    *,
-    spec: ReleaseSpec,
-    plan: TrainingPlan,
-    tag_seed: Digest,
+    masked_sum: bytes, mask_sum: bytes, *, spec: ReleaseSpec, plan: TrainingPlan, tag_seed: Digest
 ) -> Int64Array:
     """Return the noised sum in ring units, range and tags checked.
 
+    Args:
+        masked_sum: Sum of the boroughs' masked vectors, in wire form like the sum of their masks.
     Raises: ShapeMismatch, SumInvalid.
     """
     size = spec.length + tags.TAGS
-    masked = masks.sum_of_vectors(vectors.values(), length=size)
-    plain = masks.remove_masks(masked, masks.vector_from_bytes(mask_sum, length=size))
+    masked, mask = (masks.vector_from_bytes(content, length=size) for content in (masked_sum, mask_sum))
+    plain = masks.remove_masks(masked, mask)
     sums = masks.from_ring(tags.without_tags(plain, tag_seed))
     check_range(sums, bound=plan_range(plan, spec))
     return sums

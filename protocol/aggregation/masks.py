@@ -10,7 +10,7 @@ to the vector in place. ``python -m benchmarks.masking`` compares that with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -108,12 +108,9 @@ def keystream(key: bytes, length: int) -> UInt64Array:
     return values
 
 
-def sum_of_vectors(contents: Iterable[bytes], *, length: int) -> UInt64Array:
-    """Return the sum modulo 2**64 of vectors in wire form. Raises: ShapeMismatch if one has another length."""
-    total = np.zeros(length, dtype=np.uint64)
-    for content in contents:
-        total += vector_from_bytes(content, length=length)
-    return total
+def add_vector(content: bytes | memoryview, total: UInt64Array) -> None:
+    """Add a vector in wire form to ``total``, in place, modulo 2**64. Raises: ShapeMismatch if it has another length."""
+    total += vector_from_bytes(content, length=total.size)
 
 
 def remove_masks(masked_sum: UInt64Array, mask_sum: UInt64Array) -> UInt64Array:
@@ -145,7 +142,7 @@ def vector_bytes(values: UInt64Array) -> bytes:
     return values.astype("<u8", copy=False).tobytes()
 
 
-def vector_from_bytes(content: bytes, *, length: int) -> UInt64Array:
+def vector_from_bytes(content: bytes | memoryview, *, length: int) -> UInt64Array:
     """Return a view of the wire form, which cannot be written to. Raises: ShapeMismatch if it has another length."""
     if len(content) != 8 * length:
         raise ShapeMismatch(f"{len(content)} bytes instead of {8 * length}")

@@ -6,24 +6,46 @@ Integers beyond 2**53 travel as decimal strings (I-JSON, RFC 7493 section 2.2); 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 
 from protocol.errors import MalformedDocument
 
+EXACT: Final = 2**53
+"""JSON carries integers of smaller magnitude only."""
+
 
 def canonical_bytes(value: Any) -> bytes:
     """Return the RFC 8785 form of a JSON value.
 
-    Raises: MalformedDocument for a value that JSON cannot carry (NaN, an integer beyond 2**53).
+    Raises: MalformedDocument for a value that JSON cannot carry (NaN, an integer beyond 2**53, half of a surrogate pair).
     """
     try:
+        if _is_plain(value):
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
         return rfc8785.dumps(value)
+    except UnicodeEncodeError as error:
+        raise MalformedDocument("not representable as canonical JSON: half of a surrogate pair") from error
     except rfc8785.CanonicalizationError as error:
         raise MalformedDocument(f"not representable as canonical JSON: {error}") from error
     except RecursionError:
         raise MalformedDocument("not representable as canonical JSON: nested too deeply") from None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether Python's own encoder, several times faster, writes a value as RFC 8785 does.
+
+    The two differ in how they write a float, and in the order of keys outside of ASCII.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+    if kind is list:
+        return all(_is_plain(item) for item in value)
+    return kind is int and -EXACT < value < EXACT
 
 
 def parse_canonical(content: bytes) -> Any:

@@ -461,8 +461,8 @@ def test_coordinator_leaves_out_a_borough_whatever_it_replies(shared_wire, repli
     probe = [grid.create_message(RecordDict(), RELEASE, node, f"fuzz-{seed}") for node in grid.get_node_ids()]
     ids = list(grid.push_messages(probe))
     shared_wire.mailbox.store_reply(Reply(ids[0], "borough-1", damage_message(message, rng)))
-    for reply in grid.pull_messages(ids):
-        _answer(reply)
+    for reply, vector in grid._each_reply(ids):
+        _answer(reply, vector)
     shared_wire.mailbox.discard(ids)
 
 

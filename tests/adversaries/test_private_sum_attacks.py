@@ -13,7 +13,6 @@ import pytest
 
 from borough_node.ledger import Ledger
 from coordinator.rounds import Reply
-from coordinator.server_app import _answer
 from oversight.unmasker.service import UnmaskerService
 from protocol.aggregation import masks, tags
 from protocol.aggregation.exchange import (
@@ -49,8 +48,9 @@ from protocol.ids import digest_of
 from protocol.rpc.v1 import unmasker_pb2
 from protocol.signing.dsse import Envelope
 from protocol.signing.keys import SigningKey
+from tests.federation import masked_sum
 from tests.wire import refused
-from tests.world import CHOICES, World
+from tests.world import CHOICES, World, one_by_one
 
 
 def changed(request, **fields):
@@ -62,6 +62,11 @@ def answers(world, plan):
     request, seed = world.begun(plan)
     replies = world.ask(world.record(plan).plan, world.record(plan).next_index, request, seed)
     return request, [Envelope.decode(replies[name].statement) for name in sorted(replies)]
+
+
+def reveal(vectors, mask_sum, **arguments):
+    """The coordinator's last step over these vectors."""
+    return reveal_sum(masked_sum(vectors.values()), mask_sum, **arguments)
 
 
 def answered(wire):
@@ -83,9 +88,9 @@ def test_two_boroughs_cannot_be_asked_different_things_for_one_index(shared_wire
     request, seed = shared_wire.begun(plan)
     other_seed = tags.new_seed()
     other = changed(request, tag_commitment=tags.commit(other_seed))
-    victim = shared_wire.send(plan, ["borough-1"], request, seed, group="victim")
-    rest = shared_wire.send(plan, shared_wire.borough_ids[1:], other, other_seed, group="rest")
-    texts = [_answer(reply).statement for _, reply in sorted((victim | rest).items())]
+    victim = shared_wire.answered(plan, ["borough-1"], request, seed, group="victim")
+    rest = shared_wire.answered(plan, shared_wire.borough_ids[1:], other, other_seed, group="rest")
+    texts = [reply.statement for _, reply in sorted((victim | rest).items())]
     assert len(texts) == 4
     for wanted in (request, other):
         with refused(InconsistentRequests):
@@ -138,8 +143,8 @@ def test_second_set_is_refused_after_the_first_was_published(shared_wire):
 def test_round_keeps_the_set_that_it_fixed(world, plan):
     _request, texts = answers(world, plan)
     statements = {text.document(Statement).borough: text.encode().decode() for text in texts}
-    world.runs.fix(plan, 0, statements=statements, vectors=dict.fromkeys(statements, b"v"))
-    world.runs.fix(plan, 0, statements=dict(list(statements.items())[:3]), vectors={})
+    world.runs.fix(plan, 0, statements=statements, masked_sum=b"sum")
+    world.runs.fix(plan, 0, statements=dict(list(statements.items())[:3]), masked_sum=b"")
     assert len(world.runs.get(plan, 0).statements) == 4
 
 
@@ -414,10 +419,10 @@ def test_borough_restored_from_a_backup_uses_another_mask_and_gives_no_second_an
     wire.gate("borough-1")._reader.sync()
     shutil.copytree(wire.root / "borough-1", tmp_path / "backup")
     request, seed = wire.begun(plan)
-    first = _answer(wire.send(plan, ["borough-1"], request, seed, group="first")["borough-1"])
+    first = wire.answered(plan, ["borough-1"], request, seed, group="first")["borough-1"]
     restored = Ledger(tmp_path / "backup" / "ledger.sqlite")
     rolled_back(wire, "borough-1", restored)
-    second = _answer(wire.send(plan, ["borough-1"], request, seed, group="second")["borough-1"])
+    second = wire.answered(plan, ["borough-1"], request, seed, group="second")["borough-1"]
     one, two = (Envelope.decode(answer.statement).document(Statement) for answer in (first, second))
     assert one.public_key != two.public_key
     # Under one mask the difference would be that of two noises, far below 2**50; masked it fills the ring.
@@ -490,7 +495,7 @@ def test_unmasker_rolled_back_before_the_close_refuses_with_its_old_key(wire, tm
         shutil.copy(wire.root / "unmasker" / "unmasker.sqlite", backup)
         return real.close(digest)
 
-    wire.runner(dataclasses.replace(real, close=close)).run(plan, wire.ask, forget=lambda index: None)
+    wire.runner(dataclasses.replace(real, close=close)).run(plan, one_by_one(wire.ask), forget=lambda index: None)
     wire.restart_unmasker(backup)
     with pytest.raises(BehindLog, match="closed"):
         wire.unmasker.check_state()
@@ -620,7 +625,7 @@ def run_with_changed(wire, plan, change):
         return {name: Reply(reply.statement, vectors[name]) for name, reply in replies.items()}
 
     with pytest.raises(SumInvalid):
-        runner.run(plan, ask, forget=lambda index: None)
+        runner.run(plan, one_by_one(ask), forget=lambda index: None)
     assert (wire.record(plan).releases, wire.record(plan).burnt) == ([], [0])
 
 
@@ -660,7 +665,7 @@ def test_two_boroughs_vectors_swapped_give_the_same_sum_and_nothing_else(shared_
     }
     vectors = {name: reply.vector for name, reply in replies.items()}
     swapped = vectors | {"borough-1": vectors["borough-2"], "borough-2": vectors["borough-1"]}
-    assert (reveal_sum(vectors, mask_sum, **arguments) == reveal_sum(swapped, mask_sum, **arguments)).all()
+    assert (reveal(vectors, mask_sum, **arguments) == reveal(swapped, mask_sum, **arguments)).all()
 
 
 def test_sum_over_another_set_than_the_receipts_is_noise(shared_wire):
@@ -672,11 +677,11 @@ def test_sum_over_another_set_than_the_receipts_is_noise(shared_wire):
     mask_sum, seed = shared_wire.reveal(plan, 0), shared_wire.runs.get(plan, 0).tag_seed
     record = shared_wire.record(plan)
     vectors = {name: reply.vector for name, reply in replies.items()}
-    reveal_sum(vectors, mask_sum, spec=record.plan.releases[0], plan=record.plan, tag_seed=seed)
+    reveal(vectors, mask_sum, spec=record.plan.releases[0], plan=record.plan, tag_seed=seed)
     three = {name: vectors[name] for name in list(vectors)[:3]}
     for wrong in (three, vectors | {"borough-5": vectors["borough-1"]}, vectors | {"borough-4": vectors["borough-1"]}):
         with pytest.raises(SumInvalid):
-            reveal_sum(wrong, mask_sum, spec=record.plan.releases[0], plan=record.plan, tag_seed=seed)
+            reveal(wrong, mask_sum, spec=record.plan.releases[0], plan=record.plan, tag_seed=seed)
         total = sum(masks.vector_from_bytes(content, length=18) for content in wrong.values())
         assert np.abs(masks.from_ring(total - masks.vector_from_bytes(mask_sum, length=18))).max() > 2**55
 
@@ -695,7 +700,7 @@ def test_every_flipped_bit_of_every_vector_is_found(shared_wire):
         content = bytearray(vectors["borough-3"])
         content[bit // 8] ^= 1 << bit % 8
         try:
-            reveal_sum(
+            reveal(
                 vectors | {"borough-3": bytes(content)},
                 mask_sum,
                 spec=record.plan.releases[0],

@@ -30,6 +30,7 @@ from protocol.documents.plan import Statement, TrainingPlan
 from protocol.ids import Digest, PartyId
 from protocol.signing.dsse import Envelope
 from tests.wire import Wire, refused
+from tests.world import one_by_one
 
 PIECE = 16
 """Bytes of a secret that a search looks for at once: a half-overwritten page is found too."""
@@ -150,7 +151,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         patch.setattr(MaskPrivateKey, "generate", recording)
         client = type(real)(commit=real.commit, reveal=reveal, close=close)
         grid = wire.grid(plan, wire.borough_ids)
-        wire.runner(client).run(plan, ask, forget=lambda index: grid.forget(_group(index), RELEASE))
+        wire.runner(client).run(plan, one_by_one(ask), forget=lambda index: grid.forget(_group(index), RELEASE))
     assert (len(found.vectors), len(found.mask_sums), len(found.borough_keys)) == (16, 4, 16)
     yield found
     wire.close()

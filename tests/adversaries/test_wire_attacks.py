@@ -34,13 +34,14 @@ from protocol.errors import (
 )
 from protocol.history.anchors import GENESIS, chain
 from protocol.ids import digest_of
+from protocol.rpc.attachment import attach, detach
 from protocol.rpc.channel import OPTIONS
 from protocol.rpc.identity import Identity
 from protocol.rpc.status import from_rpc_error
 from protocol.rpc.v1 import unmasker_pb2, unmasker_pb2_grpc
 from protocol.signing.dsse import Envelope, Signature
 from tests.wire import SECONDS, refused
-from tests.world import CHOICES, FORCE
+from tests.world import CHOICES, FORCE, one_by_one
 
 # isort: split
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -242,7 +243,7 @@ def test_statement_with_signatures_of_nobody_is_refused(shared_wire):
         }
 
     with pytest.raises(CohortTooSmall):
-        runner.run(plan, ask, forget=lambda index: None)
+        runner.run(plan, one_by_one(ask), forget=lambda index: None)
     assert [code for code, _ in shared_wire.reports[reports:]] == [UnknownSigner.code]
 
 
@@ -283,11 +284,11 @@ def reply_bytes(wire, borough, message, *, change=lambda answer: answer):
     """A borough's honest reply to a Flower message, or one whose answer its operator changed."""
     app = build_app(wire.gate(borough), lambda policy: None)
     content = answer_bytes(app, message, report=wire.report)
-    reply = message_from_proto(ProtoMessage.FromString(content))
-    answer = change(_answer(reply))
-    record = ConfigRecord({"statement": answer.statement, "vector": answer.vector})
+    honest, vector = detach(content)
+    answer = change(_answer(message_from_proto(ProtoMessage.FromString(honest)), vector))
+    record = ConfigRecord({"statement": answer.statement})
     changed = Message(RecordDict({"answer": record}), reply_to=message_from_proto(ProtoMessage.FromString(message)))
-    return message_to_proto(changed).SerializeToString()
+    return attach(message_to_proto(changed).SerializeToString(), bytes(answer.vector))
 
 
 def other_vector(wire):
@@ -318,8 +319,8 @@ def mail(wire, plan, boroughs):
 def stored(wire, grid, ids):
     """What the coordinator holds of boroughs' answers."""
     return {
-        grid.borough_of(message.metadata.src_node_id): _answer(message)
-        for message in grid.pull_messages(list(ids.values()))
+        grid.borough_of(message.metadata.src_node_id): _answer(message, vector)
+        for message, vector in grid._each_reply(ids.values())
     }
 
 
@@ -397,7 +398,7 @@ def test_late_borough_enters_neither_the_sum_nor_a_second_set(wire):
 
     runner._unmasker = type(real)(commit=commit, reveal=real.reveal, close=real.close)
     with pytest.raises(Stop):
-        runner.run(plan, ask, forget=lambda index: grid.forget(_group(index), RELEASE))
+        runner.run(plan, one_by_one(ask), forget=lambda index: grid.forget(_group(index), RELEASE))
     assert wire.record(plan).releases[0].boroughs == wire.borough_ids[:3]
     assert stored(wire, grid, ids) == {}
     request, replies = wire.answers(plan)

@@ -13,6 +13,7 @@ from borough_node.ledger import Answer
 from coordinator.grid import GrpcGrid, node_id
 from coordinator.store.mail import Mailbox
 from protocol.errors import BudgetExceeded, ProtocolError, ReleaseUnavailable
+from protocol.rpc.attachment import detach
 
 
 class FakeGate:
@@ -48,9 +49,13 @@ def reply_of(content):
 def test_release_request_reaches_the_gate_and_its_answer_comes_back(grid):
     gate, reports = FakeGate(), []
     asked = message_bytes(grid, {"request": b"request", "tag_seed": "5e" * 32}, "train.release")
-    reply = reply_of(answer_bytes(build_app(gate, lambda policy: None), asked, report=lambda *r: reports.append(r)))
+    content, vector = detach(
+        answer_bytes(build_app(gate, lambda policy: None), asked, report=lambda *r: reports.append(r))
+    )
+    reply = reply_of(content)
+    assert bytes(vector) == b"vector"
     assert gate.asked == [(b"request", "5e" * 32)]
-    assert dict(reply.content["answer"]) == {"statement": b"statement", "vector": b"vector"}
+    assert dict(reply.content["answer"]) == {"statement": b"statement"}
     assert reports == []
 
 

@@ -15,7 +15,7 @@ from protocol.documents.plan import Statement
 from protocol.errors import AlreadyAnswered, CohortTooSmall, Expired, PeerUnreachable, PlanClosed, SumInvalid
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
-from tests.world import CHOICES
+from tests.world import CHOICES, one_by_one
 
 
 class Killed(Exception):
@@ -85,7 +85,7 @@ def test_late_answer_does_not_enter_a_set_that_is_fixed(world, plan):
 
     broken = dataclasses.replace(world.unmasker_client(), commit=commit)
     with pytest.raises(PeerUnreachable):
-        world.runner(broken).run(plan, three, forget=lambda index: None)
+        world.runner(broken).run(plan, one_by_one(three), forget=lambda index: None)
     world.run(plan)
     assert late == [3]
     assert world.record(plan).releases[0].boroughs == ("borough-1", "borough-2", "borough-3")
@@ -129,7 +129,7 @@ def test_coordinator_that_dies_goes_on_where_it_stood(world, plan, seam, after):
         once = killed_once(original, after=after)
         world.appender.append = once
     with pytest.raises(Killed):
-        runner.run(plan, ask, forget=forget)
+        runner.run(plan, one_by_one(ask), forget=forget)
     world.run(plan)
     record = world.record(plan)
     assert record.complete
@@ -137,7 +137,7 @@ def test_coordinator_that_dies_goes_on_where_it_stood(world, plan, seam, after):
     assert charges(world, plan) == {key: [0, 1, 2, 3] for key in world.borough_ids}
     kinds = [skeleton.kind for skeleton in world.appender.history.skeletons]
     assert (kinds.count("receipt"), kinds.count("release"), kinds.count("closure")) == (4, 4, 1)
-    assert [world.runs.vectors(plan, index) for index in range(4)] == [{}] * 4
+    assert [world.runs.masked_sum(plan, index) for index in range(4)] == [None] * 4
 
 
 def test_kill_between_publication_and_deletion_leaves_no_vector_behind(world, plan):
@@ -145,12 +145,12 @@ def test_kill_between_publication_and_deletion_leaves_no_vector_behind(world, pl
         raise Killed
 
     with pytest.raises(Killed):
-        world.runner().run(plan, world.ask, forget=die)
-    assert world.runs.vectors(plan, 0)
+        world.runner().run(plan, one_by_one(world.ask), forget=die)
+    assert world.runs.masked_sum(plan, 0)
     forgotten = []
-    world.runner().run(plan, world.ask, forget=forgotten.append)
+    world.runner().run(plan, one_by_one(world.ask), forget=forgotten.append)
     assert 0 in forgotten
-    assert not world.runs.vectors(plan, 0)
+    assert not world.runs.masked_sum(plan, 0)
 
 
 # --- boroughs that send nonsense --------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_borough_that_signs_a_vector_it_did_not_mask_burns_the_index(world, plan
         world.run(plan, with_reply(world, "borough-1", lie))
     assert world.record(plan).releases == []
     assert world.runs.get(plan, 0).burnt == "sum.invalid"
-    assert not world.runs.vectors(plan, 0)
+    assert not world.runs.masked_sum(plan, 0)
     assert world.record(plan).closed
     assert world.unmasker._store.private_key(world.record(plan).plan.unmasker_key) is None
 
@@ -211,7 +211,7 @@ def test_expired_plan_is_closed_and_its_key_destroyed(world, plan):
 def test_burnt_index_is_never_used_again(world, plan):
     broken = dataclasses.replace(world.unmasker_client(), reveal=lambda digest, index: bytes(144))
     with pytest.raises(SumInvalid):
-        world.runner(broken).run(plan, world.ask, forget=lambda index: None)
+        world.runner(broken).run(plan, one_by_one(world.ask), forget=lambda index: None)
     with pytest.raises(PlanClosed):
         world.run(plan)
     assert world.record(plan).burnt == [0]
@@ -239,7 +239,7 @@ def failing_once(world, index):
 def test_spare_takes_the_place_of_a_burnt_index_and_the_plan_ends_well(world, index):
     plan = world.approve(SPARED)
     forgotten = []
-    world.runner(failing_once(world, index)).run(plan, world.ask, forget=forgotten.append)
+    world.runner(failing_once(world, index)).run(plan, one_by_one(world.ask), forget=forgotten.append)
     record = world.record(plan)
     assert record.complete
     assert record.closed
@@ -247,7 +247,7 @@ def test_spare_takes_the_place_of_a_burnt_index_and_the_plan_ends_well(world, in
     assert [release.request.index for release in record.releases] == [n for n in range(5) if n != index]
     assert charges(world, plan) == {key: [0, 1, 2, 3, 4] for key in world.borough_ids}
     assert {0, 1, 2, 3, 4} <= set(forgotten)
-    assert [world.runs.vectors(plan, n) for n in range(5)] == [{}] * 5
+    assert [world.runs.masked_sum(plan, n) for n in range(5)] == [None] * 5
     assert [code for code, _ in world.reports] == ["sum.invalid"]
 
 
@@ -255,7 +255,7 @@ def test_plan_is_closed_when_its_spares_are_spent(world):
     plan = world.approve(SPARED)
     broken = dataclasses.replace(world.unmasker_client(), reveal=lambda digest, index: bytes(144))
     with pytest.raises(SumInvalid, match="index 1 is burnt"):
-        world.runner(broken).run(plan, world.ask, forget=lambda index: None)
+        world.runner(broken).run(plan, one_by_one(world.ask), forget=lambda index: None)
     assert world.record(plan).burnt == [0, 1]
     assert world.record(plan).closed
     assert charges(world, plan) == {key: [0, 1] for key in world.borough_ids}
@@ -283,7 +283,7 @@ def test_killed_while_an_index_is_burnt_goes_on_with_the_spare(world, seam):
 
     world.appender.append = dying_append
     with pytest.raises(Killed):
-        runner.run(plan, world.ask, forget=lambda index: None)
+        runner.run(plan, one_by_one(world.ask), forget=lambda index: None)
     world.appender.append, runner._publish = append, publish
     world.run(plan)
     record = world.record(plan)
@@ -367,6 +367,6 @@ def test_mask_sum_of_another_length_burns_the_index(world, plan):
 
     lying = UnmaskerClient(commit=commit, reveal=lambda digest, index: shorter, close=real.close)
     with pytest.raises(SumInvalid, match="16 bytes"):
-        world.runner(lying).run(plan, world.ask, forget=lambda index: None)
+        world.runner(lying).run(plan, one_by_one(world.ask), forget=lambda index: None)
     assert world.runs.get(plan, 0).burnt == "shape.mismatch"
     assert world.record(plan).closed

@@ -34,14 +34,14 @@ def test_request_is_made_once(runs):
 
 
 def test_set_is_fixed_once(runs):
-    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"\x00\xff"})
-    runs.fix(PLAN, 0, statements={"b": "two"}, vectors={"b": b"other"})
+    runs.fix(PLAN, 0, statements={"a": "one"}, masked_sum=b"\x00\xff")
+    runs.fix(PLAN, 0, statements={"b": "two"}, masked_sum=b"other")
     assert runs.get(PLAN, 0).statements == {"a": "one"}
-    assert runs.vectors(PLAN, 0) == {"a": b"\x00\xff"}
+    assert runs.masked_sum(PLAN, 0) == b"\x00\xff"
 
 
 def test_state_survives_a_restart(tmp_path, runs, database):
-    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"vector"})
+    runs.fix(PLAN, 0, statements={"a": "one"}, masked_sum=b"sum")
     expected = runs.get(PLAN, 0)
     database.close()
     again = Database(tmp_path / "c.sqlite")
@@ -49,20 +49,20 @@ def test_state_survives_a_restart(tmp_path, runs, database):
     again.close()
 
 
-def test_published_release_keeps_its_set_and_loses_its_vectors(tmp_path, runs, database):
-    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"synthetic-vector" * 50})
-    runs.forget_vectors(PLAN, 0)
-    assert runs.vectors(PLAN, 0) == {}
+def test_published_release_keeps_its_set_and_loses_its_masked_sum(tmp_path, runs, database):
+    runs.fix(PLAN, 0, statements={"a": "one"}, masked_sum=b"synthetic-sum" * 50)
+    runs.forget_sum(PLAN, 0)
+    assert runs.masked_sum(PLAN, 0) is None
     assert runs.get(PLAN, 0).statements == {"a": "one"}
     database.close()
     stored = b"".join(file.read_bytes() for file in tmp_path.glob("c.sqlite*"))
-    assert b"synthetic-vector".hex().encode() not in stored
+    assert b"synthetic-sum".hex().encode() not in stored
 
 
-def test_burnt_index_keeps_the_reason_and_loses_its_vectors(runs):
-    runs.fix(PLAN, 0, statements={"a": "one"}, vectors={"a": b"vector"})
+def test_burnt_index_keeps_the_reason_and_loses_its_masked_sum(runs):
+    runs.fix(PLAN, 0, statements={"a": "one"}, masked_sum=b"sum")
     runs.burn(PLAN, 0, reason="sum.invalid")
-    assert (runs.get(PLAN, 0).burnt, runs.vectors(PLAN, 0)) == ("sum.invalid", {})
+    assert (runs.get(PLAN, 0).burnt, runs.masked_sum(PLAN, 0)) == ("sum.invalid", None)
 
 
 def test_database_of_another_schema_is_refused(tmp_path):

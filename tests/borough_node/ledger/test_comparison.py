@@ -12,7 +12,7 @@ from protocol.aggregation.planning import plan_rho
 from protocol.documents.canonical import canonical_bytes
 from protocol.errors import BehindLog, StorageError
 from tests.borough_node.ledger.rows import rows_of, tamper
-from tests.world import CHOICES, PURPOSE
+from tests.world import CHOICES, PURPOSE, one_by_one
 
 BOROUGH = "borough-1"
 
@@ -163,7 +163,7 @@ def test_charges_of_a_burnt_index_and_of_its_spare_are_both_what_the_plan_costs(
         return bytes(content)
 
     runner = world.runner(dataclasses.replace(real, reveal=reveal))
-    runner.run(plan, world.ask, forget=lambda index: None)
+    runner.run(plan, one_by_one(world.ask), forget=lambda index: None)
     found = compared(world, world.ledger_path(BOROUGH))
     assert (found.statements, found.charges_without_statement) == (5, 0)
     assert found.purposes[0].charged_rho <= found.purposes[0].approved_rho

@@ -18,7 +18,7 @@ from protocol.aggregation.exchange import (
     plan_range,
     reveal_sum,
 )
-from protocol.aggregation.masks import CHUNK_ENTRIES, sum_of_vectors, vector_bytes, vector_from_bytes
+from protocol.aggregation.masks import CHUNK_ENTRIES, vector_bytes, vector_from_bytes
 from protocol.aggregation.tags import TAGS, with_tags
 from protocol.documents.arrays import Array
 from protocol.errors import (
@@ -31,7 +31,7 @@ from protocol.errors import (
     UnknownSigner,
 )
 from protocol.ids import digest_of
-from tests.federation import PRIVACY, Federation
+from tests.federation import PRIVACY, Federation, masked_sum
 
 FORCE = Federation()
 FORCE.begin()
@@ -61,7 +61,7 @@ def checked(answers, *, request=None, index=0, plan=PLAN, roster=None):
 
 def revealed(answers, *, vectors=None, mask_sum=None):
     return reveal_sum(
-        vectors or {one.borough: one.vector for one in answers},
+        masked_sum((vectors or {one.borough: one.vector for one in answers}).values()),
         FORCE.mask_sum(PLAN, REQUEST, answers) if mask_sum is None else mask_sum,
         spec=SPEC,
         plan=PLAN,
@@ -216,7 +216,7 @@ LONG_MASK_SUM = long_mask_sum(LONG_ANSWERS)
 
 
 def long_revealed(vectors, mask_sum):
-    return reveal_sum(vectors, mask_sum, spec=LONG, plan=PLAN, tag_seed=SEED)
+    return reveal_sum(masked_sum(vectors.values()), mask_sum, spec=LONG, plan=PLAN, tag_seed=SEED)
 
 
 def test_a_sum_over_several_chunks_is_revealed_exactly():
@@ -233,8 +233,8 @@ def test_flipped_bits_in_any_vectors_at_any_positions_are_found(flips):
     changed = dict(LONG_VECTORS)
     for borough, bit in flips:
         changed[borough] = flipped(changed[borough], bit)
-    true, false = (sum_of_vectors(v.values(), length=LONG_SIZE) for v in (LONG_VECTORS, changed))
-    if np.array_equal(true, false):
+    true, false = (masked_sum(v.values()) for v in (LONG_VECTORS, changed))
+    if true == false:
         np.testing.assert_array_equal(long_revealed(changed, LONG_MASK_SUM), sum(LONG_PLAIN.values()))
     else:
         with pytest.raises(SumInvalid):

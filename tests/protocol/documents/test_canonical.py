@@ -6,6 +6,7 @@ import json
 import struct
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,3 +167,20 @@ def test_the_order_in_which_fields_were_set_does_not_matter(fields, random):
     shuffled = list(fields.items())
     random.shuffle(shuffled)
     assert canonical_bytes(dict(shuffled)) == canonical_bytes(fields)
+
+
+without_floats = st.recursive(
+    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts | st.text('ab"\\\x00\x7f'), inner, max_size=4),
+)
+
+
+@given(without_floats | values)
+def test_python_s_own_encoder_is_used_only_where_it_writes_what_the_rfc_s_does(value):
+    assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"key": ["\udfff"]}, {"\ud800": 1}])
+def test_half_of_a_surrogate_pair_is_refused(value):
+    with pytest.raises(MalformedDocument):
+        canonical_bytes(value)
