@@ -34,7 +34,9 @@ AMENDMENTS = Subject(
             sql=counted("own_amendment AND amended_minutes > 0"),
             definition="Of these, changes that lengthened the paid time.",
             unit="duties",
-            reason="Changes that you made to your own duties afterwards lengthened the paid time.",
+            # Given the hours that they added, many small changes are late paperwork and few large ones are not.
+            direction=0,
+            reason="The number of your own later changes that lengthened the paid time was taken into account.",
         ),
         Indicator(
             name="own_amendment_hours",
