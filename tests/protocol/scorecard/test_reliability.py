@@ -192,7 +192,8 @@ def test_a_plan_with_every_release_is_simulated(everything):
 
 
 def test_a_plan_that_uses_a_second_moment_again_is_simulated_with_that_one(everything):
-    again = replace(everything, releases=everything.releases[1:], reused=everything.releases[0])
+    plan = everything.plan.model_copy(update={"releases": everything.plan.releases[1:]})
+    again = replace(everything, plan=plan, releases=everything.releases[1:], reused=everything.releases[0])
     first = reliability(again)[0]
     assert sum(one.people for one in first.rows) == pytest.approx(400, rel=0.4)
     assert 0 < first.error < 0.4
