@@ -9,11 +9,10 @@ can be had as the difference between everybody and the others.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import permutations
 from statistics import NormalDist
-
-import numpy as np
 
 from protocol.scorecard.columns import Float64Array
 from protocol.scorecard.intervals import Z95, Interval, quotient, share
@@ -138,8 +137,8 @@ def _group(name: str, cells: Float64Array, edges: list[float], variance: float, 
 
 def _selection_rate(cells: Float64Array, *, variance: float, min_cell: float, z: float) -> Interval | None:
     """Return the share of a group's people, cells of shape (2, bins), who lie in the last bin; None: suppressed."""
-    flagged = float(cells[:, -1].sum())
-    rest = float(np.sum(cells)) - flagged
+    # Correctly rounded in any order, as a gate is judged by it on every machine.
+    flagged, rest = math.fsum(cells[:, -1].tolist()), math.fsum(cells[:, :-1].ravel().tolist())
     if flagged + rest < min_cell:
         return None
     return share(flagged, rest, part_noise=2 * variance, rest_noise=variance * (cells.size - 2), z=z)

@@ -8,8 +8,8 @@ they could only lower the ratio.
 ``hidden``: neither: noise leaves both possible.
 
 A missed gate, and a hidden one where the gate says ``refuse``, needs a waiver in the policy, which the quorum signs with
-it. A waiver that nothing needs is refused: it would train custodians to sign reasons unread. Judged from sums that are
-exact in binary and with IEEE operations only, so every reader of the log comes to the same verdict.
+it. A waiver that nothing needs is refused: it would train custodians to sign reasons unread. Judged from
+correctly rounded sums and with IEEE operations only, so every reader of the log comes to the same verdict.
 """
 
 from __future__ import annotations
