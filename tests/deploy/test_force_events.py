@@ -48,7 +48,7 @@ def crowded(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cases, "OFFENCES", many)
         patch.setattr(people, "SENIORS", 10 * people.SENIORS)
-        generate_events(out, people=1_500, boroughs=BOROUGHS, months=MONTHS, seed=SEED)
+        generate_events(out, people=3_000, boroughs=BOROUGHS, months=MONTHS, seed=SEED)
     return out
 
 
@@ -190,45 +190,52 @@ def test_planted_overtime_leaves_no_badge_read(force, truth):
     assert unread[planted].mean() - unread[~planted].mean() > ERRORS * error
 
 
+CASELESS = pl.col("subject_ref").filter(pl.col("case_ref").is_null() & pl.col("subject_ref").is_not_null())
+
+
 @pytest.mark.parametrize(
     ("category", "table", "value"),
     [
         (
             "roster_manipulation",
             "duties",
-            (pl.col("amended_by") == pl.col("staff_no")) & (pl.col("amended_minutes") > 0),
+            pl.col("amended_minutes").filter(pl.col("amended_by") == pl.col("staff_no")).clip(0).sum(),
         ),
-        ("false_attendance", "attendance_claims", pl.col("claimed_location") == "home"),
-        ("fraud", "expenses", pl.col("amount_pence") > 0),
-        ("abuse_of_position", "lookups", pl.col("case_ref").is_null() & pl.col("subject_vulnerable")),
-        ("undeclared_association", "lookups", pl.col("case_ref").is_null() & pl.col("subject_ref").is_not_null()),
+        ("false_attendance", "attendance_claims", (pl.col("claimed_location") == "home").sum()),
+        ("fraud", "expenses", pl.len()),
+        ("abuse_of_position", "lookups", (pl.col("case_ref").is_null() & pl.col("subject_vulnerable")).sum()),
+        ("undeclared_association", "lookups", CASELESS.unique_counts().max()),
     ],
 )
 def test_planted_people_differ_by_behaviour_and_overlap_with_honest_ones(crowded, category, table, value):
-    """One crude count ranks no category perfectly, and more honest people than offenders exceed the median offender."""
+    """One crude figure ranks no category perfectly, and ranks cases above people without a part in any.
+
+    Who hides days at home claims fewer of them, so there only the overlap is asked for.
+    """
     truth = pl.read_parquet(crowded / "truth" / "planted.parquet")
-    counts = _read(crowded, table).group_by("staff_no").agg(value.sum().alias("count"))
+    figure = _read(crowded, table).group_by("staff_no").agg(value.alias("figure"))
     if category != "false_attendance":  # of which only senior grades have rows at all
-        counts = (
-            _read(crowded, "staff").select("staff_no").unique().join(counts, on="staff_no", how="left").fill_null(0)
-        )
+        figure = _read(crowded, "staff").select("staff_no").unique().join(figure, on="staff_no", how="left")
+    figure = figure.fill_null(0)
     who = truth.filter((pl.col("category") == category) & (pl.col("role") != "lookalike"))["staff_no"]
-    planted = counts["staff_no"].is_in(who.to_list()).to_numpy()
-    values = counts["count"].to_numpy().astype(float)
+    planted = figure["staff_no"].is_in(who.to_list()).to_numpy()
+    plain = ~figure["staff_no"].is_in(truth["staff_no"].to_list()).to_numpy()
+    values = figure["figure"].to_numpy().astype(float)
     assert planted.sum() >= 20
-    error = np.sqrt((len(planted) + 1) / (12 * planted.sum() * (~planted).sum()))
-    auc = _auc(values, planted)
-    assert auc < 0.98
-    if category != "false_attendance":  # who hides days at home claims fewer of them, not more
-        assert auc > 0.5 + ERRORS * error
+    assert _auc(values, planted) < 0.98
     assert (values[~planted] > np.median(values[planted])).sum() > 10
+    if category != "false_attendance":
+        compared = planted | plain
+        error = np.sqrt((compared.sum() + 1) / (12 * planted.sum() * plain.sum()))
+        assert _auc(values[compared], planted[compared]) > 0.5 + ERRORS * error
 
 
 def test_no_value_of_any_column_occurs_with_planted_people_only(force, truth):
     planted = _planted(truth)
     for table, contract in TABLES.items():
         rows = _read(force, table)
-        if "staff_no" not in rows.columns:
+        # What was found is in the findings, and nowhere else.
+        if "staff_no" not in rows.columns or table == "conduct_findings":
             continue
         for column in contract.columns:
             if column.kind not in ("text", "flag", "number") or column.refers == "staff" or column.name in contract.key:
@@ -241,7 +248,6 @@ def test_no_value_of_any_column_occurs_with_planted_people_only(force, truth):
                 pl.col("staff_no").is_in(planted.to_list()).mean().alias("share"),
             )
             marking = groups.filter((pl.col("people") >= 10) & (pl.col("share") > 0.9))
-            marking = marking.filter(~((pl.lit(table) == "conduct_findings") & (pl.lit(column.name) == "category")))
             assert len(marking) == 0, (table, column.name)
 
 
