@@ -1,8 +1,8 @@
 """What every method of ``benchmarks.utility`` is given and what it gives back.
 
-Every method sees the same rows, the same columns with the catalogue's public transforms (column 0 is the intercept), and
-the same public start of each head. Every private one is held to the same guarantee: epsilon and delta for one person, all
-of whose training rows are added or removed, over **all labels together**.
+Every method sees the same rows and the same columns with the catalogue's public transforms (column 0 is the intercept);
+the public start of each head is there for those who use it. Every private one is held to the same guarantee: epsilon and
+delta for one person, all of whose training rows are added or removed, over **all labels together**.
 """
 
 from __future__ import annotations

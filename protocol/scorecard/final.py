@@ -9,6 +9,9 @@ from protocol.scorecard.constraints import constrained
 from protocol.scorecard.descent import replay
 from protocol.scorecard.run import Run
 
+MOST_NOISE = 0.5
+"""A gap is narrowed if noise explains at most this share of its squared length."""
+
 
 def final_weights(run: Run) -> list[Float64Array]:
     """Return each head's weights in feature units, intercept first. Raises: StateError while a release is missing."""
@@ -101,14 +104,15 @@ def estimated_gaps(
     Weights that are moved until a **noised** gap is closed move along its noise, where moving is cheap: on a real table at
     epsilon 1 that left two fifths of the true gap (docs/measurements.md). What the gap says about the scores as they are,
     ``noised @ weights``, is one number and is kept. The rest, which only says where to move, is shrunk by the share of its
-    squared length, in the metric of moving, that noise explains; where that is all, the estimate points along the weights.
+    squared length, in the metric of moving, that noise explains. A gap that is mostly noise is left as it is: it would be
+    closed by shrinking all scores alike, and a head without scores has lost its accuracy.
 
     Args:
         noised: Shape (gaps, columns), column 0 zero.
         variances: Of each gap's entries, shape (gaps,).
         weights: The last iterate, intercept first, shape (columns,).
         whitener: The head's ``W``, shape (columns, columns).
-    Returns: Shape (gaps, columns), column 0 zero.
+    Returns: Shape (gaps, columns), column 0 zero; zeros for a gap that is left as it is.
     Source: James and Stein 1961, the positive part, towards the direction that is known.
     """
     slopes, inverse = weights[1:], (whitener @ whitener)[1:, 1:]
@@ -121,4 +125,6 @@ def estimated_gaps(
     squares = np.einsum("ij,jk,ik->i", rest, inverse, rest)
     explained = variances * (float(np.trace(inverse)) - float(slopes @ slopes) / length)
     kept = np.maximum(0.0, 1 - explained / np.maximum(squares, 1e-300))
-    return np.column_stack([noised[:, 0], along + kept[:, None] * rest])
+    whole = squares + np.einsum("ij,jk,ik->i", along, inverse, along)
+    found = np.where((explained <= MOST_NOISE * whole)[:, None], along + kept[:, None] * rest, 0.0)
+    return np.column_stack([noised[:, 0], found])

@@ -21,7 +21,8 @@ from deploy.demo.truth import average_precision, roc_auc
 from tests.benchmarks.small_table import CUTOFFS, write_catalogue, write_table
 
 DELTA = 1e-6
-SETTINGS = {"dp-sgd": dp_sgd.Setting(1.0, 0.1, 0.2, 5), "local-dp-fedavg": local_fedavg.Setting(2, 3, 1.0, 0.1)}
+LOCAL = local_fedavg.Setting(2, 3, 1.0, 0.1)
+SETTINGS = {"dp-sgd": dp_sgd.Setting(1.0, 0.1, 0.2, 5), "local-dp-fedavg": LOCAL, "local-dp-fedavg-prior": LOCAL}
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +128,9 @@ def test_every_method_yields_exactly_the_promised_fields(files, capsys, monkeypa
     assert all(tuple(row) == utility.FIELDS for row in rows)
     seen = {(row["method"], row["epsilon"], row["label"], row["seed"]) for row in rows}
     labels = ("y_many", "y_sust")
-    private = {name for name, method in utility.METHODS.items() if method.is_private}
+    private = {name for name in utility.DEFAULT if utility.METHODS[name].is_private}
     expected = {(name, 2.0, label, seed) for name in private for label in labels for seed in (0, 1)}
-    expected |= {(name, None, label, 0) for name in utility.METHODS if name not in private for label in labels}
+    expected |= {(name, None, label, 0) for name in utility.DEFAULT if name not in private for label in labels}
     assert seen == expected
     assert len(rows) == len(expected)
     assert {row["rounds"] for row in rows if row["method"] == "custodes"} == {3}
@@ -137,6 +138,16 @@ def test_every_method_yields_exactly_the_promised_fields(files, capsys, monkeypa
     # Complaints decide the labels: chance would be .5, and 600 people hold 60 positives.
     assert all(row["auc"] > 0.8 for row in rows if row["method"] in ("logistic", "lightgbm", "ebm"))
     assert all(0 <= row[name] <= 1 for row in rows for name in ("auc", "ap", "p13"))
+
+
+def test_the_naive_federation_starts_at_zero_and_its_variant_at_the_public_prior(measured):
+    still = local_fedavg.Setting(1, 1, 1.0, 1e-12)
+    row, score = np.eye(1, measured.task.columns.width), {}
+    for name in ("local-dp-fedavg", "local-dp-fedavg-prior"):
+        fit = utility.METHODS[name].fit(measured.task, Guarantee(1.0, DELTA), seed=0, setting=still)
+        score[name] = fit.score(row)[0]
+    assert score["local-dp-fedavg"] == pytest.approx(0.0, abs=1e-6)
+    assert score["local-dp-fedavg-prior"] == pytest.approx(math.log(0.1 / 0.9), abs=1e-6)
 
 
 def test_figures_equal_those_of_another_implementation():

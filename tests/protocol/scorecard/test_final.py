@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,22 +42,29 @@ def test_a_gap_without_noise_is_its_own_estimate():
 
 
 def test_an_estimate_keeps_what_the_gap_says_about_the_scores_and_shrinks_the_rest():
-    gaps, whitener = np.array([[0.0, 0.3, -0.4], [0.0, 0.3, -0.4]]), np.diag([1.0, 2.0, 0.5])
-    found = estimated_gaps(gaps, np.array([1e-3, 1e3]), WEIGHTS, whitener)
+    gaps, whitener = np.array([[0.0, 0.3, -0.4]]), np.diag([1.0, 2.0, 0.5])
+    found = estimated_gaps(gaps, np.array([0.02]), WEIGHTS, whitener)
     np.testing.assert_allclose(found @ WEIGHTS, gaps @ WEIGHTS)
     inverse = (whitener @ whitener)[1:, 1:]
-    lengths = [float(gap[1:] @ inverse @ gap[1:]) for gap in (gaps[0], *found)]
-    assert lengths[0] > lengths[1] > lengths[2] > 0
-    # All but the weights' own direction is noise: moving then only scales the scores.
-    np.testing.assert_allclose(inverse @ found[1, 1:] * WEIGHTS[[2, 1]] @ np.array([1.0, -1.0]), 0.0, atol=1e-12)
+    lengths = [float(gap[1:] @ inverse @ gap[1:]) for gap in (gaps[0], found[0])]
+    assert lengths[0] > lengths[1] > 0.25 * lengths[0]
+
+
+def test_a_gap_that_is_mostly_noise_is_left_as_it_is():
+    gaps, whitener = np.array([[0.0, 0.3, -0.4], [0.0, 0.3, -0.4]]), np.diag([1.0, 2.0, 0.5])
+    found = estimated_gaps(gaps, np.array([1e-3, 1e3]), WEIGHTS, whitener)
+    assert found[0].any()
+    assert not found[1].any()
+    np.testing.assert_array_equal(constrained(WEIGHTS, whitener, np.zeros(3), found[1:], [1.0]), WEIGHTS)
 
 
 def test_closing_an_estimated_gap_closes_the_true_one():
-    """Closing the noised gap instead leaves a third to three fifths of it, which is why it is estimated.
+    """Closing the noised gap instead leaves a part of it, which is why it is estimated.
 
-    Over eight other tables, of 150 draws each, -.07 to .07 of the true gap was left, and .34 to .61. The seed is fixed.
+    This table, over 150 draws: .03 and .29 left. Eight others: -.02 to .03, but .18 where it is often left out as noise, and
+    .15 to .33. The seed is fixed.
     """
-    rng, width, noise = np.random.default_rng(11), 30, 60.0
+    rng, width, noise = np.random.default_rng(11), 30, 35.0
     sizes, free = np.array([4000.0, 1000.0]), np.zeros(1 + width)
     scales = rng.gamma(0.5, 1.0, size=width) + 0.01
     true = np.concatenate([[0.0], 0.15 * np.sqrt(scales) * rng.normal(size=width)])
@@ -68,8 +77,8 @@ def test_closing_an_estimated_gap_closes_the_true_one():
         estimated = estimated_gaps(noised, variances, weights, whitener)
         left.append(true @ constrained(weights, whitener, free, estimated, [1.0]))
         left_noised.append(true @ constrained(weights, whitener, free, noised, [1.0]))
-    assert abs(np.mean(left) / (true @ weights)) < 0.15
-    assert np.mean(left_noised) / (true @ weights) > 0.25
+    assert abs(np.mean(left) / (true @ weights)) < 0.1
+    assert np.mean(left_noised) / (true @ weights) > 0.2
 
 
 def quiet(world: World) -> None:
@@ -97,7 +106,7 @@ def mean_scores(world: World, run, weights) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_mitigation_leaves_of_the_gaps_between_groups_what_its_strength_says(tmp_path, strength):
-    """Without noise, and with so little stated that no group counts as noise, only rounding is between said and done."""
+    """Without noise, and none stated for the groups, so that no gap counts as noise, only rounding is between said and done."""
     world = World.create(tmp_path / "world", people=150, budget=1000.0)
     quiet(world)
     mitigated = EVERYTHING.fairness.model_copy(
@@ -109,7 +118,8 @@ def test_mitigation_leaves_of_the_gaps_between_groups_what_its_strength_says(tmp
     run = world.record(plan).run
     largest = int(np.argmax(run.only("group_moments").values.reshape(3, -1)[:, 0]))
     before = mean_scores(world, run, replay(run).weights)
-    after = mean_scores(world, run, run.columns.split(run.only("evaluation").inputs["weights"]))
+    certain = tuple(replace(one, sigma=1e-9) if one.spec.function == "group_moments" else one for one in run.releases)
+    after = mean_scores(world, run, final_weights(replace(run, releases=certain)))
     for earlier, later in zip(before, after, strict=True):
         gaps, left = earlier - earlier[largest], later - later[largest]
         assert np.abs(gaps).max() > 0.02, "the groups differ, or the test shows nothing"
