@@ -14,8 +14,8 @@ import altair as alt
 
 Point = dict[str, Any]
 
-BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-COLOURS = (BLUE, VERMILION, GREEN, ORANGE)
+BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE)
 WIDTH, WIDE, HEIGHT, FONT = 320, 520, 260, "DejaVu Sans, Verdana, sans-serif"
 
 
@@ -42,7 +42,8 @@ def _lines(
     title: str,
     width: float = WIDTH,
 ) -> alt.LayerChart | alt.FacetChart:
-    shapes, dashes = ["circle", "square", "triangle-up", "diamond"], [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2]]
+    shapes = ["circle", "square", "triangle-up", "diamond", "cross"]
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [1, 3]]
     legend = alt.Legend(title=None, orient="bottom", columns=2)
     base = alt.Chart(alt.InlineData(values=list(points)), title=title, width=width, height=HEIGHT).encode(
         x=x,

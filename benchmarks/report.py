@@ -31,7 +31,7 @@ LIBRARIES = ("flwr", "numpy", "cryptography", "protobuf", "grpcio", "sqlalchemy"
 # --- the machine --------------------------------------------------------------------------------------------------
 
 
-def machine() -> list[tuple[str, str]]:
+def machine(libraries: Sequence[str] = LIBRARIES) -> list[tuple[str, str]]:
     """Return what the figures depend on: processor, memory, system, versions."""
     facts = [
         ("processor", f"{_from('/proc/cpuinfo', 'model name') or platform.processor()}, {os.cpu_count()} cores"),
@@ -39,7 +39,7 @@ def machine() -> list[tuple[str, str]]:
         ("system", f"{_from('/etc/os-release', 'PRETTY_NAME')}, Linux {'.'.join(platform.release().split('.')[:2])}"),
         ("Python", platform.python_version()),
     ]
-    for library in LIBRARIES:
+    for library in libraries:
         try:
             facts.append((library, version(library)))
         except PackageNotFoundError:

@@ -18,11 +18,12 @@ from typing import Any
 from benchmarks import fairness, synthetic
 from benchmarks.markdown import markdown_table, plot
 from benchmarks.report import machine
-from benchmarks.utility import FIELDS
+from benchmarks.utility import FIELDS, METHODS
 
 Row = dict[str, Any]
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "utility.md"
+LIBRARIES = ("numpy", "torch", "opacus", "flwr", "scikit-learn", "lightgbm", "interpret-core", "fairlearn")
 OURS, LOCAL = "custodes", "local-dp-fedavg"
 REFERENCE = {
     (1.0, "y_3plus"): 0.834,
@@ -68,7 +69,8 @@ def methods(rows: Sequence[Row]) -> str:
         f"AUC/average precision/precision in the top 1.3 %, means over {seeds} draws of the noise. Epsilon is that of one "
         "person with all rows, over all labels and all that is released; how each method is accounted for stands at the "
         "top of its file in `benchmarks/methods`. Ours pays evaluation, fairness and drift from it too; the others spend "
-        "all on training. adassp and dp-sgd need a curator who sees everything; local-dp-fedavg trusts nobody. Seconds "
+        "all on training. adassp and dp-sgd need a curator who sees everything; local-dp-fedavg trusts nobody, and with "
+        "`-prior` it starts where ours does, at the catalogue's public priors, instead of at zero. Seconds "
         "are wall time of one training of all labels, median, on a machine shared with other work."
     )
     header = ["method", "epsilon", "rounds", *labels, "seconds"]
@@ -234,17 +236,19 @@ def page(
         for command in (
             "python -m benchmarks.utility --train TABLE --train-until 2010 --test 2012 --catalogue CATALOGUE \\",
             "    --labels y_3plus,y_5plus,y_sust --epsilon 0.5,1,2 --seeds 5 --json > utility.json",
+            "(the same with --methods local-dp-fedavg-prior --json > prior.json)",
             "python -m benchmarks.fairness --table TABLE --train-until 2010 --test 2012 --catalogue CATALOGUE \\",
             "    --attribute sex race --strengths 0.25,0.5,0.75,1 --runs 10 --json > fairness.json",
             "python -m benchmarks.synthetic --runs 10 --json > synthetic.json",
-            "python -m benchmarks.utility_page --utility utility.json --fairness fairness.json --synthetic synthetic.json",
+            "python -m benchmarks.utility_page --utility utility.json --utility prior.json --fairness fairness.json \\",
+            "    --synthetic synthetic.json",
         )
     )
     parts = [
         "# Utility and fairness",
         f"Rendered on {today:%Y-%m-%d} by `benchmarks/utility_page.py` from measured files; no figure on this page is typed "
         "by hand. What the figures mean, and what else was measured, stands in [measurements](measurements.md).",
-        markdown_table(["machine", ""], machine()),
+        markdown_table(["machine", ""], machine(LIBRARIES)),
         "To repeat; TABLE is a real table that is not part of the project, CATALOGUE is "
         f"`deploy/samples/chicago.catalogue.toml`:\n\n{commands}",
         methods(utility_rows),
@@ -266,12 +270,13 @@ def _read(path: Path | None, required: Sequence[str]) -> list[Row]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--utility", type=Path, help="of utility --json")
+    parser.add_argument("--utility", type=Path, action="append", default=[], help="of utility --json; may be repeated")
     parser.add_argument("--fairness", type=Path, help="of fairness --json")
     parser.add_argument("--synthetic", type=Path, help="of synthetic --json")
     parser.add_argument("--out", type=Path, default=OUT, help="the page; its plot goes to plots/ beside it")
     options = parser.parse_args(argv)
-    utility_rows = _read(options.utility, FIELDS)
+    utility_rows = [row for path in options.utility for row in _read(path, FIELDS)]
+    utility_rows.sort(key=lambda row: (list(METHODS).index(row["method"]), row["epsilon"] or 0.0))
     group_rows = _read(
         options.fairness, ("mitigated", "strength", "run", "label", "attribute", "group", *fairness.RATES)
     )

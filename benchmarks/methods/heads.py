@@ -33,7 +33,11 @@ class Heads(torch.nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Return log-odds, shape (..., heads)."""
-        parts = [layer(rows[..., where]) for layer, where in zip(self.layers, self.columns, strict=True)]
+        parts = [
+            # Picking columns copies: not where a head has all of them.
+            layer(rows if len(where) == rows.shape[-1] else rows[..., where])
+            for layer, where in zip(self.layers, self.columns, strict=True)
+        ]
         return torch.cat(parts, dim=-1)
 
 

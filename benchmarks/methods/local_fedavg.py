@@ -49,11 +49,10 @@ class Setting:
     learning_rate: float
 
 
-GRID = tuple(
-    Setting(rounds, local_steps, clip, rate)
-    for rounds, local_steps in ((5, 1), (10, 1), (20, 1), (5, 5))
-    for clip in (4.0, 8.0)
-    for rate in (1.0, 3.0, 10.0)
+# Smaller steps and clips were tried on one table and end below .45 mean AUC: the intercept never gets where it belongs.
+GRID = (
+    *(Setting(rounds, 1, clip, rate) for rounds in (5, 10, 20) for clip in (4.0, 8.0) for rate in (3.0, 10.0)),
+    *(Setting(rounds=5, local_steps=5, clip=4.0, learning_rate=rate) for rate in (1.0, 3.0)),
 )
 PRIOR_GRID = (
     # Of one step from slopes of zero the learning rate decides nothing.
