@@ -29,7 +29,7 @@ from protocol.scorecard.run import Published, Released, Run
 
 BANDS: tuple[tuple[float, Band], ...] = ((0.8, "high"), (0.6, "medium"), (0.0, "low"))
 THRESHOLD_DRAWS = 24
-"""Evaluations drawn to learn how thresholds scatter: their sd is then known to 15 %, for a quarter of a second a head."""
+"""Evaluations drawn to learn how thresholds scatter: their sd is then known to 15 %."""
 THRESHOLD_OFFSETS = 32
 """Quantiles that stand for the differences between two of those thresholds."""
 

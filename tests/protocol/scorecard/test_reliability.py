@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import protocol.scorecard.reliability as module
 from benchmarks.simulated import SimulatedForce
 from protocol.documents.arrays import Array
-from protocol.documents.flags import LARGEST_STABILITY_ERROR
 from protocol.documents.plan import Histogram, Mitigation, ReleaseRequest
 from protocol.scorecard.evaluation import evaluate
 from protocol.scorecard.inputs import next_inputs
@@ -46,14 +46,9 @@ def test_predictions_are_tabulated_by_band_and_the_error_is_the_mean_over_people
     assert not table.shown
 
 
-@pytest.mark.parametrize(("seen", "shown"), [(0.85, True), (0.95, True), (0.849, False), (0.951, False)])
+@pytest.mark.parametrize(("seen", "shown"), [(0.46, True), (0.54, True), (0.44, False), (0.56, False)])
 def test_a_head_that_is_off_by_more_than_a_twentieth_is_not_shown(seen, shown):
-    assert LARGEST_STABILITY_ERROR == 0.05
-    table = HeadReliability("fraud", (row("high", 0.9, seen, 10.0),))
-    assert (table.error <= 0.05 + 1e-12) == shown
-    assert replace(table, rows=(row("high", 0.9, 0.9 + (seen - 0.9) * 0.99, 10.0),)).shown == (
-        abs(seen - 0.9) * 0.99 <= 0.05
-    )
+    assert HeadReliability("fraud", (row("low", 0.5, seen, 10.0),)).shown == shown
 
 
 def test_a_head_without_flags_shows_nothing():
@@ -139,9 +134,8 @@ def measured():
 
 
 def test_the_simulated_error_is_that_of_reruns_over_the_people(measured):
-    # Both errors are means over some 750 flags in 30 to 40 runs; over ten seeds none of them was above 0.035, so a
-    # distance of 0.03 would be a false alarm about once in a hundred seeds. A simulation without selection or without the
-    # threshold's scatter is off by more.
+    # Over ten seeds, 43 to 52, no error was above 0.037, no two were more than 0.025 apart, and the shares seen in the
+    # highest band were at most 0.04 apart. A false alarm is rarer than one in ten seeds; more is not known.
     runs, real = measured
     assert real.shown
     for run in runs[:2]:
@@ -149,7 +143,7 @@ def test_the_simulated_error_is_that_of_reruns_over_the_people(measured):
         assert simulated.shown
         assert abs(simulated.error - real.error) < 0.03
         assert simulated.rows[0].band == real.rows[0].band == "high"
-        assert simulated.rows[0].seen == pytest.approx(real.rows[0].seen, abs=0.03)
+        assert simulated.rows[0].seen == pytest.approx(real.rows[0].seen, abs=0.05)
         assert simulated.rows[0].people == pytest.approx(real.rows[0].people, rel=0.3)
 
 
@@ -159,13 +153,24 @@ def test_a_head_whose_positives_the_noise_hides_shows_nothing(measured):
     assert (hidden.error, hidden.shown) == (UNKNOWN, False)
 
 
-def test_other_last_digits_give_an_error_within_the_tolerance_of_readers(measured):
+def test_another_machines_eigenvectors_give_the_same_error(measured, monkeypatch):
+    # Eigenvectors are known up to their sign, and all else up to last digits.
     runs, _ = measured
-    first = runs[0].releases[0]
-    moved = replace(first, values=first.values * (1 + 1e-12))
-    other = replace(runs[0], releases=(moved, *runs[0].releases[1:]))
-    assert other.digest() != runs[0].digest()
-    assert abs(reliability(other)[0].error - reliability(runs[0])[0].error) <= ERROR_TOLERANCE
+    here = [head.error for head in reliability(runs[0])]
+    found, random = np.linalg.eigh, np.random.default_rng(53)
+
+    def elsewhere(matrix):
+        values, vectors = found(matrix)
+        return values * (1 + 1e-12 * random.normal(size=values.shape)), vectors * random.choice(
+            [-1.0, 1.0], values.size
+        )
+
+    monkeypatch.setattr(np.linalg, "eigh", elsewhere)
+    module._measured.cache_clear()
+    there = [head.error for head in reliability(runs[0])]
+    module._measured.cache_clear()
+    assert there != [UNKNOWN] * len(there)
+    np.testing.assert_allclose(there, here, rtol=0, atol=ERROR_TOLERANCE)
 
 
 @pytest.fixture(scope="module")
