@@ -120,18 +120,6 @@ def page(
 ) -> str:
     """Return the whole page."""
     facts = markdown_table(["machine", ""], machine())
-    commands = "\n".join(
-        f"    {command}"
-        for command in (
-            "python -m benchmarks.private_sum --json --details private-sum.json > rows.json",
-            "python -m benchmarks.private_sum --json --clients 32 --graph log --no-scaling --details log.json > log-rows.json",
-            "python -m benchmarks.private_sum --drops --json > drops.json",
-            "python -m benchmarks.exchange --json > exchange.json",
-            "python -m benchmarks.masking --json > masking.json",
-            "python -m benchmarks.report --private-sum private-sum.json --other-graphs log.json --drops drops.json \\",
-            "    --exchange exchange.json --masking masking.json",
-        )
-    )
     return (
         "\n\n".join(
             [
@@ -140,7 +128,8 @@ def page(
                 "hand. Times are CPU times unless they say otherwise. What else was measured, accuracy among it, stands in "
                 "[measurements](measurements.md).",
                 facts,
-                f"To repeat, from the repository, with the packages of `pip install -e '.[bench]'`:\n\n{commands}",
+                "To repeat, from the repository, with the packages of `pip install -e '.[bench]'`:",
+                "    python -m benchmarks.everything measured",
                 private_sum(rows, others, drops),
                 exchange(exchanges),
                 masking(maskings),

@@ -127,7 +127,7 @@ class Gate:
         return stored
 
     def _check(self, request: ReleaseRequest, record: PlanRecord) -> ReleaseSpec:
-        if self._borough not in record.plan.borough_ids():
+        if self._borough not in record.plan.members:
             raise ReleaseRefused("this borough is not part of the plan")
         self._reader.public.require_live(record, now=self._clock.now())
         return record.check_request(request)
@@ -216,7 +216,7 @@ class Gate:
             if not policy.valid_from <= now < policy.valid_until:
                 raise Expired("the policy is outside its validity")
             record = public.plan(policy.plan)
-            if self._borough not in record.plan.borough_ids():
+            if self._borough not in record.plan.members:
                 raise ReleaseRefused("this borough is not part of the plan")
             columns, cohort = self._records.cohort(
                 record.plan,

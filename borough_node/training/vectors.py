@@ -22,6 +22,8 @@ from protocol.scorecard.columns import DRIFT_BINS, Attribute, Columns, Float64Ar
 from protocol.scorecard.evaluation import bin_edges
 
 BLOCK_ROWS = 1024
+MOMENT_ROWS = 64
+"""A row of the second moment has thousands of entries: more rows would not stay in the processor's cache."""
 
 Inputs = dict[str, Float64Array]
 IntArray = npt.NDArray[np.int64]
@@ -30,11 +32,18 @@ VectorFunction = Callable[[TrainingPlan, Columns, Inputs, Cohort], Iterator[Floa
 
 def second_moment(plan: TrainingPlan, columns: Columns, inputs: Inputs, cohort: Cohort) -> Iterator[Float64Array]:
     """Yield ``x' x'^T`` with ``|x'| <= R`` as upper triangles, off-diagonals times sqrt 2, in units of R**2."""
-    first, second = np.triu_indices(columns.width)
+    width = columns.width
+    first, second = np.triu_indices(width)
     weight = np.where(first == second, 1.0, np.sqrt(2)) / plan.descent.row_norm**2
-    for part in _parts(cohort):
+    for part in _parts(cohort, rows=MOMENT_ROWS):
         clipped = _clipped(cohort.rows[part], plan.descent.row_norm)
-        yield clipped[:, first] * clipped[:, second] * weight
+        block = np.empty((clipped.shape[0], weight.size))
+        place = 0
+        for column in range(width):
+            np.multiply(clipped[:, column, None], clipped[:, column:], out=block[:, place : place + width - column])
+            place += width - column
+        block *= weight
+        yield block
 
 
 def gradient(plan: TrainingPlan, columns: Columns, inputs: Inputs, cohort: Cohort) -> Iterator[Float64Array]:
@@ -124,9 +133,9 @@ FUNCTIONS: dict[ReleaseFunction, VectorFunction] = {
 }
 
 
-def _parts(cohort: Cohort) -> Iterator[slice]:
-    for start in range(0, cohort.rows.shape[0], BLOCK_ROWS):
-        yield slice(start, start + BLOCK_ROWS)
+def _parts(cohort: Cohort, *, rows: int = BLOCK_ROWS) -> Iterator[slice]:
+    for start in range(0, cohort.rows.shape[0], rows):
+        yield slice(start, start + rows)
 
 
 def _clipped(block: Float64Array, norm: float) -> Float64Array:

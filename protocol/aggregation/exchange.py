@@ -90,7 +90,7 @@ def check_statements(
         UnknownSigner or BadSignature.
     Source: ARCHITECTURE.md, private sums, step 4.
     """
-    plan_digest, members = plan.digest(), set(plan.borough_ids())
+    plan_digest, members = plan.digest(), plan.members
     statements = []
     for envelope in envelopes:
         statement, signer = verify_signed_by_role(envelope, Statement, roster, "borough")

@@ -7,6 +7,7 @@ computes them and everybody recomputes them before acting.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -203,6 +204,11 @@ class TrainingPlan(Document):
     def people(self) -> int:
         """The published establishment of all boroughs together."""
         return sum(entry.people for entry in self.boroughs)
+
+    @cached_property
+    def members(self) -> frozenset[PartyId]:
+        """The boroughs of the plan."""
+        return frozenset(entry.borough for entry in self.boroughs)
 
     def borough_ids(self) -> tuple[PartyId, ...]:
         """Return the boroughs of the plan, in plan order."""
