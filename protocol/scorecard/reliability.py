@@ -46,8 +46,11 @@ ERROR_TOLERANCE = 0.002
 few of thousands of flags across a threshold or from one band to the next: by 0.0001 where thresholds move by 1e-5."""
 TRAINED = 8192
 """At most so many made-up people are trained on: gradients are means, and more people make them no truer."""
+MOST_PEOPLE = 2
+"""A smoothed histogram of more than so many times the establishment is a fit gone astray, and nobody is made up from it:
+it can say 1e13 people where noise rises in the last bins."""
 UNKNOWN = 1.0
-"""The error of a head that cannot be simulated, as the noise hides its positives or nobody was flagged."""
+"""The error of a head that cannot be simulated, as the noise hides its positives or its histogram, or nobody was flagged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +258,9 @@ def _made_up(run: Run, place: int, head: HeadEvaluation, *, seed: str) -> _Peopl
     fitted = recalibration(head)
     if fitted is None:
         return None
-    scores = _scores(head, seed)
-    if not scores.size:
+    if not 1 <= np.rint(smoothed_counts(head)).sum() <= MOST_PEOPLE * run.plan.people:
         return None
+    scores = _scores(head, seed)
     columns, weights = (
         list(run.columns.heads[place]),
         run.columns.split(run.only("evaluation").inputs["weights"])[place],
