@@ -9,7 +9,7 @@ the sum to the last bit (docs/spec/private-sums.md), so what a plan publishes is
 Sums before noise that do not depend on weights (second moment, group moments, drift) are the same integers in every
 rerun and are computed once. Gradients depend on the weights and are computed again, by Opacus row by row, or, with
 ``closed_form``, by matrix products: rows are then not rounded one by one and float sums are not exact, which moves an
-entry by less than a thousandth of the noise's sd and takes a tenth of the time.
+entry by less than a thousandth of the noise's sd; a run then takes a quarter to a third of the time.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The demo's force, catalogue and sample plan, whose epsilon is for everything: every category, training, evaluation,
 fairness and drift. Training runs as in benchmarks/simulated.py, with each borough's own noise from the operating system,
-so runs differ although the force is the same; ``python -m benchmarks.table`` does the same with all parties and the wire,
-at forty times the time. Figures are over the people who can be flagged at the evaluation cutoff, against what was planted.
+so runs differ although the force is the same; ``python -m benchmarks.table`` does the same with all parties and the wire.
+Figures are over the people who can be flagged at the evaluation cutoff, against what was planted.
 """
 
 from __future__ import annotations

@@ -86,6 +86,13 @@ def test_what_was_not_measured_says_so():
     assert "Rendered on 2031-01-02" in text
 
 
+def test_the_plot_shows_every_private_method_and_the_best_without_privacy(tmp_path):
+    pytest.importorskip("altair")
+    utility_page.draw([*measured(), row("adassp", 1.0, "y_5plus", 0.88), row("ebm", None, "y_3plus", 0.8)], tmp_path)
+    drawn = (tmp_path / "utility-auc.svg").read_text()
+    assert all(text in drawn for text in ("custodes", "adassp", "local-dp-fedavg", "ebm, not private", "y_5plus"))
+
+
 def test_a_file_without_a_field_is_refused(tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps([{"method": "custodes"}]))
     with pytest.raises(SystemExit, match="no field epsilon"):
