@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "utility.md"
 LIBRARIES = ("numpy", "torch", "opacus", "flwr", "scikit-learn", "lightgbm", "interpret-core", "fairlearn")
-OURS, LOCAL = "custodes", "local-dp-fedavg"
+OURS, LOCAL, FROM_PRIOR = "custodes", "local-dp-fedavg", "local-dp-fedavg-prior"
 REFERENCE = {
     (1.0, "y_3plus"): 0.834,
     (1.0, "y_5plus"): 0.887,
@@ -97,14 +97,17 @@ def _goals(rows: Sequence[Row]) -> str:
             text = f"AUC of {label} at {epsilon:g} at least {short(reference)} less {WITHIN:g}, in three releases"
             met = found >= reference - WITHIN and own[0]["rounds"] == 3
             body.append([text, short(found), "met" if met else "**missed**"])
-    pair = [
-        [r for r in rows if (r["method"], r["epsilon"], r["label"]) == (name, 1.0, MARGIN_LABEL)]
-        for name in (OURS, LOCAL)
-    ]
-    if all(pair):
-        margin = mean(pair[0], "auc") - mean(pair[1], "auc")
-        text = f"AUC of {MARGIN_LABEL} at 1 at least {MARGIN:g} above {LOCAL}"
-        body.append([text, short(margin), "met" if margin >= MARGIN else "**missed**"])
+    ours = [r for r in rows if (r["method"], r["epsilon"], r["label"]) == (OURS, 1.0, MARGIN_LABEL)]
+    for local, is_goal in ((LOCAL, True), (FROM_PRIOR, False)):
+        theirs = [r for r in rows if (r["method"], r["epsilon"], r["label"]) == (local, 1.0, MARGIN_LABEL)]
+        if ours and theirs:
+            margin = mean(ours, "auc") - mean(theirs, "auc")
+            verdict = "met" if margin >= MARGIN else "**missed**"
+            if is_goal:
+                text = f"AUC of {MARGIN_LABEL} at 1 at least {MARGIN:g} above {local}, the naive federation"
+            else:
+                text, verdict = f"the same against {local}, which is handed our public priors", "no goal"
+            body.append([text, short(margin), verdict])
     return markdown_table(["goal", "measured", ""], body) if body else ""
 
 

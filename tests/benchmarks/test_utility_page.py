@@ -45,6 +45,11 @@ def test_verdicts_follow_from_the_rows(given, expected):
     assert verdicts(measured(**given)) == expected
 
 
+def test_the_margin_over_the_variant_with_our_priors_is_shown_and_is_no_goal():
+    text = utility_page.methods([*measured(), row("local-dp-fedavg-prior", 1.0, "y_5plus", 0.881)])
+    assert "which is handed our public priors | .003 | no goal |" in text
+
+
 def test_means_and_spread_are_those_of_the_draws():
     text = utility_page.methods(measured())
     assert "| custodes | 1 | 3 | .884/.250/.500 | 1.0 |" in text
