@@ -35,6 +35,7 @@ from protocol.errors import (
     SumInvalid,
     UnknownSigner,
 )
+from protocol.history import public
 from protocol.history.mirror import History
 from protocol.ids import digest_of
 from protocol.scorecard.capacity import thresholds
@@ -421,6 +422,30 @@ def test_a_release_is_not_published_twice_nor_out_of_turn():
     force, plan = planned()
     exchange = force.release_next(plan)
     refused(force, ReleaseRefused, "release", exchange.release, match="field index")
+
+
+def test_inputs_that_were_checked_are_not_made_again_and_others_are(monkeypatch):
+    made = []
+    real = public.check_inputs
+    monkeypatch.setattr(public, "check_inputs", lambda request, run: made.append(request.index) or real(request, run))
+    force, plan = planned()
+    force.release_next(plan)
+    record = force.history.public.plan(plan.digest())
+    made.clear()
+    request, _ = force.ask(plan)
+    for _ in range(2):
+        record.check_request(request)
+    assert made == [1]
+    bent = request.inputs["weights"].floats()
+    bent[0] += 0.1
+    other = request.model_copy(update={"inputs": dict(request.inputs) | {"weights": Array.of(bent)}})
+    with pytest.raises(ModelMismatch):
+        record.check_request(other)
+    with pytest.raises(ModelMismatch):
+        record.check_request(other)
+    force.release_next(plan)
+    with pytest.raises(ReleaseRefused, match="field index"):
+        record.check_request(request)
 
 
 @pytest.mark.parametrize("name", ["weights", "whitening", "clips"])
