@@ -38,6 +38,7 @@ from protocol.scorecard.stability import (
     capacity_of,
     head_stability,
     threshold_scatter,
+    weight_covariance,
 )
 
 RERUNS = 40
@@ -46,9 +47,12 @@ ERROR_TOLERANCE = 0.002
 few of thousands of flags across a threshold or from one band to the next: by 0.0001 where thresholds move by 1e-5."""
 TRAINED = 8192
 """At most so many made-up people are trained on: gradients are means, and more people make them no truer."""
+MOST_NOISE = 0.15
+"""A head whose scores vary over the force by more noise than this share shows no stability, whatever the simulation says:
+people made up from a score that is largely noise are not the people."""
 MOST_PEOPLE = 2
 """A smoothed histogram of more than so many times the establishment is a fit gone astray, and nobody is made up from it:
-it can say 1e13 people where noise rises in the last bins."""
+a cubic may rise in the last bins, and is bounded only at exp(30)."""
 UNKNOWN = 1.0
 """The error of a head that cannot be simulated, as the noise hides its positives or its histogram, or nobody was flagged."""
 
@@ -161,7 +165,7 @@ class _People:
 def _head_reliability(run: Run, place: int, *, seed: str) -> HeadReliability:
     category, head = run.plan.categories[place], evaluate(run)[place]
     people = _made_up(run, place, head, seed=seed)
-    if people is None:
+    if people is None or noise_share(run, place) > MOST_NOISE:
         return HeadReliability(category, ())
     scatter = threshold_scatter(head, capacity=capacity_of(run, place), seed=seed)
     begun = _narrowed(run, place)
@@ -176,6 +180,17 @@ def _head_reliability(run: Run, place: int, *, seed: str) -> HeadReliability:
     times = flagged.sum(axis=0)
     seen = [(times[one] - 1) / (RERUNS - 1) for one in flagged]
     return tabulate(category, np.concatenate(predictions), np.concatenate(seen), runs=RERUNS)
+
+
+def noise_share(run: Run, place: int) -> float:
+    """Return the share of noise in the variance of a head's scores over the force, 0 to 1 and more.
+
+    About one minus the correlation of two reruns' scores.
+    """
+    moment = _quietened(run, run.columns.heads[place])
+    covariance = moment[1:, 1:] - np.outer(moment[0, 1:], moment[0, 1:])
+    noise = float((covariance * weight_covariance(run)[place][1:, 1:]).sum())
+    return noise / float(run.only("evaluation").inputs["spread"][place]) ** 2
 
 
 def _narrowed(run: Run, place: int) -> Run:

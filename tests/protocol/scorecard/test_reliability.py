@@ -18,10 +18,12 @@ from protocol.scorecard.evaluation import evaluate
 from protocol.scorecard.inputs import next_inputs
 from protocol.scorecard.reliability import (
     ERROR_TOLERANCE,
+    MOST_NOISE,
     UNKNOWN,
     HeadReliability,
     ReliabilityRow,
     as_values,
+    noise_share,
     reliability,
     tabulate,
 )
@@ -151,6 +153,23 @@ def test_a_head_whose_positives_the_noise_hides_shows_nothing(measured):
     runs, _ = measured
     hidden = reliability(runs[0])[1]
     assert (hidden.error, hidden.shown) == (UNKNOWN, False)
+
+
+def test_a_head_that_is_mostly_noise_shows_nothing_whatever_the_simulation_says(measured, monkeypatch):
+    runs, _ = measured
+    share = noise_share(runs[0], 0)
+    assert 0 < share < MOST_NOISE
+    monkeypatch.setattr(module, "MOST_NOISE", share / 2)
+    module._measured.cache_clear()
+    found = reliability(runs[0])[0]
+    module._measured.cache_clear()
+    assert found.error == UNKNOWN
+
+
+def test_the_share_of_noise_grows_with_the_noise(measured):
+    runs, _ = measured
+    louder = tuple(replace(one, sigma=2 * one.sigma) for one in runs[0].releases)
+    assert noise_share(replace(runs[0], releases=louder), 0) > 2 * noise_share(runs[0], 0)
 
 
 def test_a_histogram_that_the_noise_leads_astray_is_not_simulated(measured, monkeypatch):
