@@ -57,7 +57,7 @@ def test_borough_that_never_answers_costs_its_deadline_and_no_more(made):
         for borough in made.boroughs[:5]:
             running.start_node(borough)
         connected(running, *made.boroughs[:5])
-        plan = made.approve(running, choices(deadline_seconds=1.5))
+        plan = made.approve(running, choices(deadline_seconds=4.0))
         running.coordinator.run_plan(plan)
         record = assert_whole(made, running, plan)
         assert all(release.boroughs == made.boroughs[:5] for release in record.releases)

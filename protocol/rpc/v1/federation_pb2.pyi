@@ -71,7 +71,7 @@ class Reply(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     message: _builtins.bytes
-    """a serialised Flower message"""
+    """a serialised Flower message, before it a masked vector if it answers a release"""
     def __init__(
         self,
         *,
