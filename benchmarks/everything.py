@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the measured files are kept")
     parser.add_argument("--out", type=Path, help="the page; docs/benchmarks.md unless told")
+    parser.add_argument("--note", default="", help="what a reader has to know about the run")
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     whole = [run(options.folder, name) for name in PARTS]
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("drops", "exchange", "masking"):
         if (options.folder / f"{name}.json").exists():
             arguments += [f"--{name}", str(options.folder / f"{name}.json")]
+    if options.note:
+        arguments += ["--note", options.note]
     if options.out is not None:
         arguments += ["--out", str(options.out)]
     rendered = subprocess.run([sys.executable, "-m", "benchmarks.report", *arguments], check=False)

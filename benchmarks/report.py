@@ -117,8 +117,9 @@ def page(
     exchanges: Sequence[Row] = (),
     maskings: Sequence[Row] = (),
     today: datetime,
+    note: str = "",
 ) -> str:
-    """Return the whole page."""
+    """Return the whole page; ``note`` is what its reader has to know about the run."""
     facts = markdown_table(["machine", ""], machine())
     return (
         "\n\n".join(
@@ -127,6 +128,7 @@ def page(
                 f"Rendered on {today:%Y-%m-%d} by `benchmarks/report.py` from measured files; no figure on this page is typed by "
                 "hand. Times are CPU times unless they say otherwise. What else was measured, accuracy among it, stands in "
                 "[measurements](measurements.md).",
+                *([f"**About this run.** {note}"] if note else []),
                 facts,
                 "To repeat, from the repository, with the packages of `pip install -e '.[bench]'`:",
                 "    python -m benchmarks.everything measured",
@@ -198,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--drops", type=Path, help="of private_sum --drops --json")
     parser.add_argument("--exchange", type=Path, help="of exchange --json")
     parser.add_argument("--masking", type=Path, help="of masking --json")
+    parser.add_argument("--note", default="", help="what a reader has to know about the run")
     parser.add_argument("--out", type=Path, default=OUT, help="the page; its plots go to plots/ beside it")
     options = parser.parse_args(argv)
     rows = _read(options.private_sum, FIELDS)
@@ -210,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exchanges=exchanges,
         maskings=_read(options.masking, ("operation", "dimension", "seconds")),
         today=datetime.now(UTC),
+        note=options.note,
     )
     draw(rows, others, exchanges, options.out.parent / "plots")
     options.out.write_text(text, encoding="utf-8")

@@ -153,3 +153,8 @@ def test_page_and_plots_are_written(tmp_path):
     for name in ("private-sum-cpu", "private-sum-scaling", "exchange"):
         assert f"](plots/{name}.svg)" in text
         assert "<svg" in (tmp_path / "plots" / f"{name}.svg").read_text()
+
+
+def test_page_says_what_its_reader_has_to_know_about_the_run():
+    assert "**About this run.** A loaded machine." in page(ROWS, today=TODAY, note="A loaded machine.")
+    assert "About this run" not in page(ROWS, today=TODAY)
