@@ -48,8 +48,11 @@ class Agent:
         """Serve until stopped; a broken stream is opened again."""
         while not self._stopped.is_set():
             try:
-                self._channel = self._connect()
-                self._serve(self._channel)
+                channel = self._channel = self._connect()
+                if self._stopped.is_set():
+                    channel.close()  # stop() came in between and closed the one before.
+                    return
+                self._serve(channel)
             except grpc.RpcError as error:
                 if not self._stopped.is_set():
                     refused = from_rpc_error(error)

@@ -251,3 +251,17 @@ def test_node_that_is_stopped_before_its_slot_sends_nothing():
     thread.join(20)
     assert not thread.is_alive()
     assert channel.sent.empty()
+
+
+def test_node_that_is_stopped_while_it_connects_keeps_no_stream():
+    """stop() closes the channel it sees; the one that is being opened must not outlive it."""
+    channel = FakeChannel([])
+
+    def connect():
+        node.stop()
+        return channel
+
+    node = Agent(connect, lambda message: (message, 1.0), report=quiet)
+    node.run()
+    assert channel.closed.is_set()
+    assert channel.sent.empty()
