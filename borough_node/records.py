@@ -10,7 +10,7 @@ import numpy as np
 from borough_node.features.cohort import Cohort, group_codes
 from borough_node.features.matrix import design_matrix
 from borough_node.features.personnel import PersonnelReader
-from borough_node.ledger.reviews import Reviews
+from borough_node.ledger.reviews import Review, Reviews
 from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import PersonnelTable, read_table, rows_at
@@ -52,6 +52,8 @@ class Records:
         self._read = read
         self._reviews = reviews
         self._tables: dict[Digest, PersonnelTable] = {}
+        self._last: tuple[object, tuple[Columns, Cohort]] | None = None
+        """A plan's releases read the same rows several times in turn: the latest are kept, with what they were made of."""
 
     def cohort(
         self, plan: TrainingPlan, catalogue: FeatureCatalogue, *, first_cutoff: int, last_cutoff: int
@@ -60,6 +62,20 @@ class Records:
 
         Raises: TableInvalid if the table does not fit the catalogue, or a person has more rows than the plan allows.
         """
+        finished = () if self._reviews is None else self._reviews.finished()
+        made_of = (plan.digest(), catalogue.digest(), first_cutoff, last_cutoff, finished)
+        if self._last is None or self._last[0] != made_of:
+            self._last = made_of, self._made(plan, catalogue, first_cutoff, last_cutoff, finished)
+        return self._last[1]
+
+    def _made(
+        self,
+        plan: TrainingPlan,
+        catalogue: FeatureCatalogue,
+        first_cutoff: int,
+        last_cutoff: int,
+        finished: tuple[Review, ...],
+    ) -> tuple[Columns, Cohort]:
         table = rows_at(self._table(catalogue), first_cutoff=first_cutoff, last_cutoff=last_cutoff)
         columns = columns_of(plan, catalogue)
         position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
@@ -67,7 +83,7 @@ class Records:
         labels = np.column_stack([table.labels[catalogue.head(category).label] for category in plan.categories])
         if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
             raise TableInvalid("a person has more rows than the plan's rows_per_person")
-        self._label_reviewed(labels, table, plan.categories)
+        _label_reviewed(labels, table, plan.categories, finished)
         groups = group_codes(table, catalogue)
         return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person, groups)
 
@@ -80,18 +96,6 @@ class Records:
             first, last = plan.train_from, plan.train_until
         return self.cohort(plan, catalogue, first_cutoff=first, last_cutoff=last)
 
-    def _label_reviewed(self, labels: Float64Array, table: PersonnelTable, categories: tuple[Name, ...]) -> None:
-        """Write what reviewers found over the table's labels, at the cutoff at which each person was scored."""
-        finished = () if self._reviews is None else self._reviews.finished()
-        if not finished:
-            return
-        row = {key: place for place, key in enumerate(zip(table.person.tolist(), table.cutoff.tolist(), strict=True))}
-        head = {category: place for place, category in enumerate(categories)}
-        for review in finished:
-            key = (review.person, review.cutoff)
-            if key in row and review.category in head and review.outcome is not None:
-                labels[row[key], head[review.category]] = float(review.outcome.is_substantiated)
-
     def values(self, catalogue: FeatureCatalogue, *, person: str, cutoff: int) -> dict[str, float]:
         """Return the raw features of one person, who has a row at the cutoff."""
         table = self._table(catalogue)
@@ -103,3 +107,15 @@ class Records:
         if digest not in self._tables:
             self._tables[digest] = self._read(catalogue)
         return self._tables[digest]
+
+
+def _label_reviewed(
+    labels: Float64Array, table: PersonnelTable, categories: tuple[Name, ...], finished: tuple[Review, ...]
+) -> None:
+    """Write what reviewers found over the table's labels, at the cutoff at which each person was scored."""
+    row = {key: place for place, key in enumerate(zip(table.person.tolist(), table.cutoff.tolist(), strict=True))}
+    head = {category: place for place, category in enumerate(categories)}
+    for review in finished:
+        key = (review.person, review.cutoff)
+        if key in row and review.category in head and review.outcome is not None:
+            labels[row[key], head[review.category]] = float(review.outcome.is_substantiated)

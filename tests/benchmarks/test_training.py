@@ -44,7 +44,7 @@ def test_time_is_booked_to_who_called():
 
 
 def test_small_federation_trains_and_every_release_has_its_time(capsys):
-    assert main(["--people", "1600", "--boroughs", "2", "--slot", "0.01", "--json"]) == 0
+    assert main(["--people", "1600", "--boroughs", "2", "--slot", "0.01", "--processes", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert [one["function"] for one in figures["releases"]] == [
         "second_moment",

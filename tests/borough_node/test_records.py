@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from borough_node.ledger.reviews import Outcome, Reviews, Selected
 from borough_node.records import Records
 from protocol.errors import TableInvalid
-from tests.world import CATALOGUE, SCORING, TRAINING, table
+from tests.world import CATALOGUE, REASON, SCORING, TRAINING, table
 
 PEOPLE = 30
 
@@ -55,6 +56,32 @@ def test_table_is_read_once_for_each_catalogue(document):
     for _ in range(3):
         kept.cohort_for("gradient", document, CATALOGUE)
     assert reads == [CATALOGUE.digest()]
+
+
+def test_releases_that_follow_each_other_prepare_the_same_rows_once(document):
+    kept = records()
+    _, training = kept.cohort_for("second_moment", document, CATALOGUE)
+    assert kept.cohort_for("gradient", document, CATALOGUE)[1] is training
+    _, scoring = kept.cohort_for("evaluation", document, CATALOGUE)
+    assert not np.array_equal(scoring.labels, training.labels)
+    again = kept.cohort_for("gradient", document, CATALOGUE)[1]
+    assert again is not training
+    assert np.array_equal(again.rows, training.rows)
+
+
+def test_rows_are_prepared_anew_once_a_review_has_ended(document, tmp_path):
+    raw = table("borough-1", PEOPLE)
+    at = raw.cutoff == TRAINING
+    person, label = str(raw.person[at][0]), raw.labels["y_first"][at][0]
+    reviews, today = Reviews(tmp_path / "reviews.sqlite"), "2031-03-04"
+    kept = Records(lambda catalogue: raw, reviews)
+    reviews.add("0" * 64, Selected("first", person, listed_on=today), cutoff=TRAINING)
+    assert kept.cohort_for("gradient", document, CATALOGUE)[1].labels[0, 0] == label
+    (review,) = reviews.listed(on=today)
+    found = Outcome(is_substantiated=not label, reviewer="reviewer-1", reasons=REASON, recorded_at=today)
+    reviews.record(review.review_id, found, on=today, is_correction=False)
+    assert kept.cohort_for("gradient", document, CATALOGUE)[1].labels[0, 0] == 1 - label
+    reviews.close()
 
 
 def test_borough_without_rows_at_a_cutoff_has_an_empty_cohort(document):
