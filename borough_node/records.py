@@ -60,7 +60,8 @@ class Records:
     ) -> tuple[Columns, Cohort]:
         """Return the columns of the plan and the borough's rows between two cutoffs, both included.
 
-        Raises: TableInvalid if the table does not fit the catalogue, or a person has more rows than the plan allows.
+        Raises: TableInvalid if the table does not fit the catalogue, a row among them has no label, or a person has more
+        rows than the plan allows.
         """
         finished = () if self._reviews is None else self._reviews.finished()
         made_of = (plan.digest(), catalogue.digest(), first_cutoff, last_cutoff, finished)
@@ -80,10 +81,17 @@ class Records:
         columns = columns_of(plan, catalogue)
         position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
         matrix = design_matrix(table, catalogue)[:, [0, *(position[name] for name in columns.names[1:])]]
-        labels = np.column_stack([table.labels[catalogue.head(category).label] for category in plan.categories])
+        names = [catalogue.head(category).label for category in plan.categories]
+        labels = np.column_stack([table.labels[name] for name in names])
         if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
             raise TableInvalid("a person has more rows than the plan's rows_per_person")
         _label_reviewed(labels, table, plan.categories, finished)
+        for name, missing in zip(names, np.isnan(labels).sum(axis=0).tolist(), strict=True):
+            if missing:
+                raise TableInvalid(
+                    f"column {name}: {missing} rows of cutoffs {first_cutoff} to {last_cutoff} have no label, and the plan"
+                    " reads them; fill in 0 or 1, leave those rows out, or have a plan made for earlier cutoffs"
+                )
         groups = group_codes(table, catalogue)
         return columns, Cohort(np.ascontiguousarray(matrix), labels, table.person, groups)
 

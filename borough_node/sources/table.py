@@ -40,7 +40,7 @@ class PersonnelTable:
     features: dict[str, Float64Array]
     """Raw values in catalogue order, finite, missing ones filled with the catalogue's public constants."""
     labels: dict[str, Float64Array]
-    """0 or 1, one array per label column."""
+    """0, 1, or NaN where nobody knows yet, one array per label column."""
     protected: dict[str, TextArray]
     """For fairness releases only; the empty string where nothing is stated."""
 
@@ -250,7 +250,8 @@ def _checked_feature(feature: Feature, values: Any, decides_eligibility: bool) -
 
 
 def _checked_label(name: str, values: Any) -> Float64Array:
+    """A row may lack its label, as the newest ones do: whoever uses the row asks for it (`borough_node.records`)."""
     column = np.array(values, dtype=np.float64)
-    if not np.isin(column, (0.0, 1.0)).all():
-        raise TableInvalid(f"column {name}: a label must be 0 or 1 in every row; correct it or leave open cases out")
+    if not (np.isin(column, (0.0, 1.0)) | np.isnan(column)).all():
+        raise TableInvalid(f"column {name}: a label must be 0, 1, or missing while it is not known; correct the others")
     return column

@@ -84,6 +84,19 @@ def test_rows_are_prepared_anew_once_a_review_has_ended(document, tmp_path):
     reviews.close()
 
 
+@pytest.mark.parametrize(("function", "refused"), [("gradient", False), ("evaluation", True)])
+def test_row_without_a_label_is_refused_where_a_release_reads_it_and_nowhere_else(document, function, refused):
+    raw = table("borough-1", PEOPLE)
+    latest = np.cumsum(raw.cutoff == SCORING) * (raw.cutoff == SCORING)
+    raw.labels["y_second"] = np.where((latest > 0) & (latest <= 3), np.nan, raw.labels["y_second"])
+    kept = Records(lambda catalogue: raw)
+    if not refused:
+        assert not np.isnan(kept.cohort_for(function, document, CATALOGUE)[1].labels).any()
+        return
+    with pytest.raises(TableInvalid, match=r"column y_second: 3 rows .* have no label"):
+        kept.cohort_for(function, document, CATALOGUE)
+
+
 def test_borough_without_rows_at_a_cutoff_has_an_empty_cohort(document):
     columns, cohort = records().cohort(document, CATALOGUE, first_cutoff=1990, last_cutoff=1990)
     assert cohort.rows.shape == (0, columns.width)

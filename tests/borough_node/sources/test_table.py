@@ -56,6 +56,14 @@ def test_missing_values_are_filled_with_the_public_constant(tmp_path, suffix):
     assert read(write(tmp_path, nan, suffix)).features["hours"].tolist() == [10, 12, 31, 5]
 
 
+@BOTH
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_label_that_nobody_knows_yet_stays_missing(tmp_path, suffix, value):
+    labels = read(write(tmp_path, columns(y_fraud=[0.0, 1.0, 0.0, value]), suffix)).labels["y_fraud"]
+    assert labels[:3].tolist() == [0, 1, 0]
+    assert np.isnan(labels[3])
+
+
 def test_an_unstated_protected_attribute_is_the_empty_string(tmp_path):
     assert read(write(tmp_path, columns(sex=["a", None, "b", ""]))).protected["sex"].tolist() == ["a", "", "b", ""]
 
@@ -304,7 +312,7 @@ def test_a_negative_count_is_refused(tmp_path, suffix):
 
 
 @BOTH
-@pytest.mark.parametrize("value", [None, math.nan, 2.0, 0.5, -1.0])
+@pytest.mark.parametrize("value", [2.0, 0.5, -1.0, math.inf])
 def test_a_label_other_than_0_or_1_is_refused(tmp_path, suffix, value):
     refused(tmp_path, "column y_fraud: a label", suffix=suffix, y_fraud=[0.0, value, 1.0, 0.0])
 
