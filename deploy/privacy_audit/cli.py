@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from scipy.special import ndtr
 
+from oversight.audit_cli import audit_app
 from protocol.aggregation.accounting import epsilon_of
 from protocol.errors import ProtocolError
 from protocol.rpc.process import explained_errors, print_json
@@ -24,6 +25,8 @@ FEWEST, MOST = 200, 1900
 """Canaries of one release: with fewer a borough might have nobody in, with more their contributions are dependent."""
 
 
+# Here and not with the other audits: this one runs a whole federation, which no party alone can.
+@audit_app.command()
 def privacy(
     canaries: Annotated[int, typer.Option(min=FEWEST, max=MOST, help="Made-up people in one release.")] = 1000,
     runs: Annotated[int, typer.Option(min=1, help="Releases, each with fresh noise; more of them sharpen.")] = 1,
