@@ -31,6 +31,7 @@ from protocol.errors import (
     AlreadyAnswered,
     BehindLog,
     BudgetExceeded,
+    EpochEnded,
     Expired,
     ForkDetected,
     PlanClosed,
@@ -38,6 +39,7 @@ from protocol.errors import (
 )
 from protocol.history.leaves import commitment
 from protocol.history.public import PlanRecord
+from protocol.history.signers import keys_of
 from protocol.ids import Digest, PartyId, digest_of
 from protocol.rpc.log_reader import LogReader
 from protocol.scorecard.columns import Columns
@@ -86,10 +88,10 @@ class Gate:
                 for statement, envelope in zip(statements, receipt.statements, strict=True):
                     if statement.borough == self._borough:
                         self._ledger.require_answered(digest, index, digest_of(envelope.encode()))
-        own = self._signing_key.key_id
+        own = keys_of(self._reader.public.rosters, "borough", self._borough)
         raised = {_subject(envelope) for envelope in self._ledger.flag_envelopes()}
         for subject, signer in self._reader.history.cases.flags.items():
-            if signer == own and subject not in raised:
+            if signer in own and subject not in raised:
                 raise BehindLog("the log shows a flag of this borough that the ledger lacks")
 
     def _sync(self) -> None:
@@ -215,6 +217,8 @@ class Gate:
             policy, now = public.policy(policy_digest), self._clock.now()
             if not policy.valid_from <= now < policy.valid_until:
                 raise Expired("the policy is outside its validity")
+            if now >= public.roster.epoch_until:
+                raise EpochEnded(f"epoch {public.roster.epoch} ended at {public.roster.epoch_until}")
             record = public.plan(policy.plan)
             if self._borough not in record.plan.members:
                 raise ReleaseRefused("this borough is not part of the plan")

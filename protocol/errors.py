@@ -211,6 +211,14 @@ class QuorumNotMet(RefusalError):
     remedy_text = "Ask the custodians named as missing in the detail to decide."
 
 
+class KeyReused(RefusalError):
+    """A roster gives a party a key that was another's, or that an earlier version dropped."""
+
+    code = "roster.key_reused"
+    public_message = "A key in the roster was another party's, or was dropped before."
+    remedy_text = "Have the party named in the detail make new keys; whoever had the old one may still have it."
+
+
 class RoleForbidden(RefusalError):
     """The caller's certificate does not carry a role that may do this."""
 
@@ -248,6 +256,14 @@ class RosterChanged(Expired):
     code = "plan.roster_changed"
     public_message = "The plan was approved under another roster."
     remedy_text = "A plan ends when the roster changes. Draft a new one under the current roster."
+
+
+class EpochEnded(Expired):
+    """The retention epoch under which a flag would be sealed has ended, or its envelope key is destroyed."""
+
+    code = "roster.epoch_ended"
+    public_message = "The retention epoch has ended."
+    remedy_text = "Nothing sealed in it opens any more. Rotate the roster into a new epoch before flags are raised."
 
 
 class WarrantExpired(Expired):
@@ -519,6 +535,14 @@ class PlanInvalid(ConfigurationError):
     code = "plan.invalid"
     public_message = "The plan is not valid."
     remedy_text = "Correct the field named in the detail before the plan is shown to custodians."
+
+
+class RosterInvalid(ConfigurationError):
+    """A roster contradicts itself or the versions before it."""
+
+    code = "roster.invalid"
+    public_message = "The roster is not valid."
+    remedy_text = "Correct the field named in the detail and have the roster drafted and signed anew."
 
 
 class MessageTooLarge(ConfigurationError):

@@ -17,7 +17,8 @@ from protocol.errors import BehindLog, StorageError
 from protocol.history.leaves import commitment
 from protocol.history.mirror import History
 from protocol.history.public import PlanRecord
-from protocol.ids import Digest, PartyId, digest_of, key_id
+from protocol.history.signers import keys_of
+from protocol.ids import Digest, PartyId, digest_of
 from protocol.signing.dsse import Envelope
 
 TOLERANCE = 1e-9
@@ -116,12 +117,7 @@ def _check_charge(charge: Charge, record: PlanRecord, borough: PartyId) -> None:
 
 def _flags(ledger: Ledger, history: History, borough: PartyId) -> tuple[int, int]:
     """Return how many flags the ledger holds, and how many the log shows. Raises: BehindLog."""
-    own = {
-        key_id(party.signing_key)
-        for roster in history.public.rosters
-        for party in roster.with_role("borough")
-        if party.id == borough
-    }
+    own = keys_of(history.public.rosters, "borough", borough)
     raised = {
         commitment(Envelope.decode(envelope).document(SealedFlag).header.digest())
         for envelope in ledger.flag_envelopes()

@@ -13,11 +13,12 @@ from coordinator.store.cases import CaseStore, StoredFlag
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.documents.flags import FlagPolicy, SealedFlag
-from protocol.documents.roster import Party
+from protocol.documents.roster import Party, Roster
 from protocol.errors import (
     ConflictOfInterest,
     DigestMismatch,
     EnvelopeInvalid,
+    EpochEnded,
     Expired,
     FlagCapReached,
     NotLogged,
@@ -28,7 +29,7 @@ from protocol.errors import (
     WarrantWithdrawn,
 )
 from protocol.history.leaves import commitment
-from protocol.ids import Digest, RandomId, digest_of
+from protocol.ids import Digest, PartyId, RandomId, digest_of
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import verify_signed_by_role
 
@@ -51,8 +52,13 @@ class Register:
             flags: (signed SealedFlag, ciphertext, sealed shares) each.
         Raises: UnknownSigner, DigestMismatch, PlanNotApproved, FlagCapReached, Expired.
         """
-        sealed = [self._check_flag(borough, *flag) for flag in flags]
+        sealed = [envelope.document(SealedFlag) for envelope, _, _ in flags]
         held = {one.header.flag_id: stored.leaf for one in sealed if (stored := self._same_flag(one)) is not None}
+        for one, flag in zip(sealed, flags, strict=True):
+            if one.header.borough != borough.id:
+                raise UnknownSigner("a borough raises its own flags only")
+            if one.header.flag_id not in held:
+                self._check_flag(borough, *flag)
         self._check_caps(borough, [one for one in sealed if one.header.flag_id not in held])
         batch: list[tuple[str, Envelope, AlsoWrite | None]] = []
         for one, (envelope, ciphertext, shares) in zip(sealed, flags, strict=True):
@@ -78,7 +84,7 @@ class Register:
         public = self._appender.history.public
         sealed, signer = verify_signed_by_role(envelope, SealedFlag, public.roster, "borough")
         header, policy = sealed.header, public.policy(sealed.header.policy)
-        if signer != borough or header.borough != borough.id:
+        if signer != borough:
             raise UnknownSigner("a borough raises its own flags only")
         if digest_of(ciphertext) != sealed.ciphertext or tuple(map(digest_of, shares)) != sealed.sealed_shares:
             raise DigestMismatch("the sealed parts are not those that the borough signed")
@@ -86,20 +92,26 @@ class Register:
             raise DigestMismatch("the header names another plan or model than its policy")
         if header.category not in {rule.category for rule in policy.rules}:
             raise DigestMismatch("the header names a category that the policy does not")
-        custodians = tuple(party.id for party in public.roster.deciding_custodians(borough.id))
-        if (header.custodians, header.threshold) != (custodians, public.roster.approval_threshold):
+        if not 1 <= header.roster_version <= len(public.rosters):
+            raise DigestMismatch("the header names a roster version that is not logged")
+        # A node seals once: the roster may have been rotated since, and it returns the flags that it has.
+        roster = public.rosters[header.roster_version - 1]
+        custodians = tuple(party.id for party in roster.deciding_custodians(borough.id))
+        if (header.custodians, header.threshold) != (custodians, roster.approval_threshold):
             raise EnvelopeInvalid("the shares are not dealt to the roster's unconflicted custodians")
-        self._check_bounds(sealed, policy)
+        self._check_bounds(sealed, policy, roster)
         return sealed
 
-    def _check_bounds(self, sealed: SealedFlag, policy: FlagPolicy) -> None:
+    def _check_bounds(self, sealed: SealedFlag, policy: FlagPolicy, roster: Roster) -> None:
         """Return if the header says no more, and is kept no longer, than the policy and the roster allow."""
         public, header, now = self._appender.history.public, sealed.header, self._appender.now()
         if not policy.valid_from <= now < policy.valid_until:
             raise Expired("the policy is outside its validity")
-        if (header.roster_version, header.epoch) != (public.roster.version, public.roster.epoch):
-            raise DigestMismatch("the header names another roster version or epoch")
-        latest = min(now + timedelta(days=policy.retention_days), public.roster.epoch_until)
+        if header.epoch != roster.epoch:
+            raise DigestMismatch("the header names another epoch than its roster version")
+        if now >= roster.epoch_until:
+            raise EpochEnded(f"epoch {roster.epoch} ended at {roster.epoch_until}")
+        latest = min(now + timedelta(days=policy.retention_days), roster.epoch_until)
         if header.retain_until > latest:
             raise DigestMismatch("field retain_until: longer than the policy or the epoch allows")
         features = public.plan(policy.plan).catalogue.head(header.category).features
@@ -179,6 +191,18 @@ class Register:
                 return warrant
         raise NotLogged("no warrant of this digest is held")
 
+    def _approvals(self, opening: Opening, roster: Roster) -> dict[PartyId, Digest]:
+        """Return the approvals of an opening that count: those by keys of the present roster, one a custodian."""
+        found = {}
+        for case in self._store.case_documents():
+            if case.kind == "approval":
+                envelope = Envelope.decode(case.envelope)
+                approval = envelope.document(Approval)
+                counts = envelope.signatures[0].keyid in roster.by_key_id["custodian"]
+                if counts and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id):
+                    found[approval.custodian] = approval.digest()
+        return found
+
     def open(self, investigator: Party, envelope: Envelope) -> tuple[int, StoredFlag]:
         """Log an opening and return its index and the flag whose ciphertext may now leave.
 
@@ -197,15 +221,13 @@ class Register:
         _require_live(warrant, self._appender.now())
         if self._appender.history.cases.warrant(commitment(opening.warrant)).withdrawn:
             raise WarrantWithdrawn("nothing more is opened under it")
-        approvals = {
-            approval.custodian: approval.digest()
-            for approval in self._cases("approval")
-            if isinstance(approval, Approval)
-            and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id)
-        }
-        if len(approvals) < roster.approval_threshold or not set(opening.approvals) <= set(approvals.values()):
-            raise QuorumNotMet(f"{len(approvals)} of {roster.approval_threshold} custodians approved")
-        if self._appender.now() >= Envelope.decode(flag.envelope).document(SealedFlag).header.retain_until:
+        header = Envelope.decode(flag.envelope).document(SealedFlag).header
+        approvals = self._approvals(opening, roster)
+        # The shares were dealt for the threshold of the roster at that time; fewer would open nothing.
+        required = max(roster.approval_threshold, header.threshold)
+        if len(approvals) < required or not set(opening.approvals) <= set(approvals.values()):
+            raise QuorumNotMet(f"{len(approvals)} of {required} custodians approved")
+        if self._appender.now() >= header.retain_until:
             raise Expired("the flag is past its retention")
         for case in self._store.case_documents():
             if case.kind == "opening":

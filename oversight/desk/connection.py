@@ -11,6 +11,7 @@ import grpc
 from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.roster import Party as RosterParty
 from protocol.errors import DigestMismatch, NotLogged
 from protocol.history.leaves import skeleton_of
 from protocol.ids import Digest
@@ -39,6 +40,8 @@ class Case:
     kind: str
     index: int
     document: Document
+    signer: RosterParty
+    """As the roster named it when the document was logged."""
 
 
 @contextmanager
@@ -105,7 +108,6 @@ class Connection:
         Raises: UnknownSigner, BadSignature, NotLogged: the register showed something that is not in the log.
         """
         self.reader.sync()
-        roster = self.reader.public.roster
         with typed_errors():
             shown = list(self.register.Cases(register_pb2.Empty()))
         found = []
@@ -114,9 +116,10 @@ class Connection:
                 continue
             kind, role = CASE_ROLES[case.kind]
             envelope = Envelope.decode(case.envelope)
-            document, _ = verify_signed_by_role(envelope, kind, roster, role)  # type: ignore[type-var, arg-type]
             self.require_logged(case.kind, envelope, index=case.index, salt=case.salt)
-            found.append(Case(case.kind, case.index, document))
+            roster = self.reader.history.roster_at(case.index)
+            document, signer = verify_signed_by_role(envelope, kind, roster, role)  # type: ignore[type-var, arg-type]
+            found.append(Case(case.kind, case.index, document, signer))
         return found
 
     def warrant(self, digest: Digest) -> tuple[Warrant, bool]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
 from protocol.documents.cases import ReviewReferral, Warrant, Withdrawal
-from protocol.documents.flags import FlagHeader, SealedFlag
+from protocol.documents.flags import FlagHeader
 from protocol.errors import NotLogged
+from protocol.history.signers import logged_flag
 from protocol.ids import Digest, RandomId
 from protocol.rpc.v1 import register_pb2
 from protocol.signing.dsse import Envelope, sign
-from protocol.signing.quorum import verify_signed_by_role
 
 
 class IssuerDesk:
@@ -26,15 +26,13 @@ class IssuerDesk:
         return self._connection.party.settings.id
 
     def flags(self) -> list[FlagHeader]:
-        """Return the headers of all flags, each signed by the borough that it names."""
-        self._connection.reader.sync()
-        roster = self._connection.reader.public.roster
+        """Return the headers of all flags, each in the log and signed by the borough that it names."""
         with typed_errors():
             shown = list(self._connection.register.Flags(register_pb2.Empty()))
-        return [
-            verify_signed_by_role(Envelope.decode(flag.envelope), SealedFlag, roster, "borough")[0].header
-            for flag in shown
-        ]
+        # Afterwards, so that a flag which was raised meanwhile is found in the log.
+        self._connection.reader.sync()
+        history = self._connection.reader.history
+        return [logged_flag(history, Envelope.decode(flag.envelope))[0].header for flag in shown]
 
     def issue(self, warrant: Warrant) -> Digest:
         """Sign and log a warrant; return its digest. Raises: what the register refuses."""

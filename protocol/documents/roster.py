@@ -56,6 +56,8 @@ class Roster(Document):
     def _parties_are_distinct_and_sufficient(self) -> Self:
         if (self.version == 1) != (self.previous is None):
             raise ValueError("only version 1 has no previous roster")
+        if self.epoch_until <= self.valid_from:
+            raise ValueError("epoch_until must be after valid_from")
         for field in ("id", "signing_key", "tls_key", "hpke_key"):
             counts = Counter(value for party in self.parties if (value := getattr(party, field)) is not None)
             if repeated := [value for value, count in counts.items() if count > 1]:

@@ -1,4 +1,8 @@
-"""What the log's case skeletons add up to: enough to count quorums in public, without a name or a flag id."""
+"""What the log's case skeletons add up to: enough to count quorums in public, without a name or a flag id.
+
+What was signed under an earlier roster stays as it was logged. What is signed now is signed by a key of the present
+roster, and a quorum counts the approvals of such keys only: a custodian who was revoked opens nothing any more.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from protocol.errors import (
     WarrantExpired,
     WarrantWithdrawn,
 )
-from protocol.ids import Digest, Role, key_id
+from protocol.ids import Digest, PartyId, Role
 from protocol.log.leaf import Skeleton
 
 SIGNER_ROLE: dict[str, Role] = {
@@ -33,8 +37,8 @@ SIGNER_ROLE: dict[str, Role] = {
 class WarrantRecord:
     """A warrant as the public sees it: a commitment, its validity, and who decided how often."""
 
-    issuer: Digest
-    """Key id of who issued it, and who alone may withdraw it."""
+    issuer: PartyId
+    """Who issued it, and who alone may withdraw it, with whatever key it has by then."""
     valid_from: str
     valid_until: str
     withdrawn: bool = False
@@ -50,14 +54,13 @@ class CaseRecord:
         self.flags: dict[Digest, Digest] = {}
         """Subject (commitment to a header) to key id of the borough."""
         self.warrants: dict[Digest, WarrantRecord] = {}
-        self._raised: Counter[tuple[Digest, Digest]] = Counter()
+        self._raised: Counter[tuple[PartyId, Digest]] = Counter()
 
     def apply(
         self,
         skeleton: Skeleton,
         *,
         roster: Roster,
-        rosters: tuple[Roster, ...],
         flag_cap: Callable[[Digest], int],
     ) -> None:
         """Add one case skeleton, if the rules allow it.
@@ -68,23 +71,20 @@ class CaseRecord:
             FlagCapReached.
         """
         role = SIGNER_ROLE[skeleton.kind]
-        # A flag may have been raised under the roster before the present one; decisions count under the present one.
-        accepted = rosters if role == "borough" else (roster,)
-        known = {key_id(party.signing_key) for one in accepted for party in one.with_role(role)}
+        known = roster.by_key_id.get(role, {})
         if len(skeleton.signers) != 1 or skeleton.signers[0] not in known or skeleton.belongs_to is None:
             raise UnknownSigner(f"a {skeleton.kind} needs exactly one signature by a {role} of the roster")
+        signer = known[skeleton.signers[0]].id
         if skeleton.kind == "flag":
-            self._add_flag(skeleton, flag_cap(skeleton.belongs_to))
+            self._add_flag(skeleton, signer, flag_cap(skeleton.belongs_to))
         elif skeleton.kind == "warrant":
             if skeleton.belongs_to in self.warrants:
                 raise AlreadyAnswered("the warrant is already in the log")
             if skeleton.valid_from is None or skeleton.valid_until is None:
                 raise WarrantExpired("the warrant states no validity")
-            self.warrants[skeleton.belongs_to] = WarrantRecord(
-                skeleton.signers[0], skeleton.valid_from, skeleton.valid_until
-            )
+            self.warrants[skeleton.belongs_to] = WarrantRecord(signer, skeleton.valid_from, skeleton.valid_until)
         else:
-            self._add_step(skeleton, roster)
+            self._add_step(skeleton, signer, roster)
 
     def warrant(self, commitment: Digest) -> WarrantRecord:
         """Return a logged warrant. Raises: NotLogged."""
@@ -92,20 +92,20 @@ class CaseRecord:
             raise NotLogged("no warrant of this commitment is in the witnessed log")
         return self.warrants[commitment]
 
-    def _add_flag(self, skeleton: Skeleton, cap: int) -> None:
+    def _add_flag(self, skeleton: Skeleton, signer: PartyId, cap: int) -> None:
         if skeleton.subject is None or skeleton.subject in self.flags or skeleton.belongs_to is None:
             raise AlreadyAnswered("the flag is already in the log")
-        borough = (skeleton.signers[0], skeleton.belongs_to)
+        borough = (signer, skeleton.belongs_to)
         if self._raised[borough] >= cap:
             raise FlagCapReached(f"a borough's flags exceed the {cap} that the logged policies allow it")
         self._raised[borough] += 1
         self.flags[skeleton.subject] = skeleton.signers[0]
 
-    def _add_step(self, skeleton: Skeleton, roster: Roster) -> None:
+    def _add_step(self, skeleton: Skeleton, signer: PartyId, roster: Roster) -> None:
         assert skeleton.belongs_to is not None  # noqa: S101 - checked by the caller, for the type checker
         record = self.warrant(skeleton.belongs_to)
         if skeleton.kind == "withdrawal":
-            if skeleton.signers[0] != record.issuer:
+            if signer != record.issuer:
                 raise UnknownSigner("only the issuer of a warrant withdraws it")
             record.withdrawn = True
             return
@@ -121,7 +121,8 @@ class CaseRecord:
                 raise AlreadyAnswered("a custodian decided twice on one flag of one warrant")
             record.decided[skeleton.subject] = decisions | {skeleton.signers[0]: skeleton.kind}
             return
-        approvals = sum(decision == "approval" for decision in decisions.values())
+        deciding = roster.by_key_id.get("custodian", {})
+        approvals = sum(decision == "approval" and key in deciding for key, decision in decisions.items())
         if approvals < roster.approval_threshold:
             raise QuorumNotMet(f"opened with {approvals} of {roster.approval_threshold} approvals")
         record.opened.add(skeleton.subject)

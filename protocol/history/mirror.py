@@ -7,12 +7,21 @@ is dated later than its witnesses' time.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from protocol.documents.roster import Roster
-from protocol.errors import CheckpointInvalid, DatedAhead, ForkDetected, MalformedDocument, NotLogged, ProofInvalid
+from protocol.errors import (
+    CheckpointInvalid,
+    DatedAhead,
+    ForkDetected,
+    MalformedDocument,
+    NotLogged,
+    ProofInvalid,
+    UnknownSigner,
+)
 from protocol.history.cases import CaseRecord
 from protocol.history.leaves import CASE, PUBLIC, skeleton_of
 from protocol.history.public import PublicRecord
@@ -75,6 +84,15 @@ class History:
         self.skeletons: list[Skeleton] = []
         self.public = PublicRecord(genesis=genesis)
         self.cases = CaseRecord()
+        self.roster_indices: list[int] = []
+        """Where each version of the roster stands."""
+
+    def roster_at(self, index: int) -> Roster:
+        """Return the roster under which the leaf at ``index`` was logged. Raises: UnknownSigner before the first."""
+        version = bisect_right(self.roster_indices, index)
+        if version == 0:
+            raise UnknownSigner(f"no roster stands in the log up to index {index}")
+        return self.public.rosters[version - 1]
 
     def apply(self, leaf: Leaf) -> int:
         """Add a leaf, if the rules allow it, and return its index.
@@ -98,11 +116,12 @@ class History:
             self.cases.apply(
                 skeleton,
                 roster=self.public.roster,
-                rosters=tuple(self.public.rosters),
                 flag_cap=self.public.flag_cap,
             )
         else:
             raise MalformedDocument(f"the log holds no documents of kind {skeleton.kind}")
+        if skeleton.kind == "roster":
+            self.roster_indices.append(len(self.leaves))
         self.leaves.append(leaf)
         self.skeletons.append(skeleton)
         return self.tree.append(leaf.entry())

@@ -46,6 +46,7 @@ from protocol.errors import (
 )
 from protocol.history.anchors import LedgerAnchors
 from protocol.history.leaves import commitment
+from protocol.history.succession import check_begun, check_succession
 from protocol.ids import Digest
 from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
@@ -130,6 +131,8 @@ class PublicRecord:
     def __init__(self, *, genesis: Digest) -> None:
         self.genesis = genesis
         self.rosters: list[Roster] = []
+        self.roster_envelopes: list[Envelope] = []
+        """The same versions as they were signed, for whoever has to be shown that."""
         self.catalogues: dict[Digest, FeatureCatalogue] = {}
         self.plans: dict[Digest, PlanRecord] = {}
         self.policies: dict[Digest, FlagPolicy] = {}
@@ -212,16 +215,23 @@ class PublicRecord:
         getattr(self, f"_apply_{kind}")(envelope, day)
 
     def _apply_roster(self, envelope: Envelope, day: date) -> None:
-        roster = envelope.document(Roster)
-        if not self.rosters:
-            if roster.digest() != self.genesis:
-                raise DigestMismatch("the first roster is not the one in this party's configuration")
-            custodian_quorum(envelope, roster).require()
-        else:
-            if (roster.previous, roster.version) != (self.roster.digest(), self.roster.version + 1):
-                raise DigestMismatch(f"roster {roster.version} does not follow roster {self.roster.version}")
-            custodian_quorum(envelope, self.roster).require()
+        roster = self.check_new_roster(envelope, day)
+        custodian_quorum(envelope, self.rosters[-1] if self.rosters else roster).require()
         self.rosters.append(roster)
+        self.roster_envelopes.append(envelope)
+
+    def check_new_roster(self, envelope: Envelope, day: date) -> Roster:
+        """Return the roster in an envelope if the rules allow it to be the next; its quorum is not looked at.
+
+        Raises: MalformedDocument, DigestMismatch, RosterInvalid, KeyReused.
+        """
+        roster = envelope.document(Roster)
+        if self.rosters:
+            check_succession(roster, self.rosters)
+        elif roster.digest() != self.genesis:
+            raise DigestMismatch("the first roster is not the one in this party's configuration")
+        check_begun(roster, day)
+        return roster
 
     def _apply_catalogue(self, envelope: Envelope, day: date) -> None:
         catalogue, _ = verify_signed_by_role(envelope, FeatureCatalogue, self.roster, "coordinator")

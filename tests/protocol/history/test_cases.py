@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from protocol.documents.roster import Party
 from protocol.errors import (
     AlreadyAnswered,
     FlagCapReached,
@@ -20,7 +21,7 @@ from protocol.errors import (
 )
 from protocol.history.leaves import commitment, leaf_for, subject_of
 from protocol.log.leaf import make_leaf
-from tests.federation import Federation, party
+from tests.federation import Federation, party, signing_key
 
 
 @pytest.fixture
@@ -162,17 +163,56 @@ def test_a_case_document_needs_exactly_one_signature_of_its_role(case, kind, sig
     refused(case.force, UnknownSigner, kind, documents[kind], *signers)
 
 
-def test_decisions_count_under_the_present_roster_and_flags_under_any(case):
-    force = case.force
-    parties = tuple(
-        party(one.id, one.role, signing_key=party("successor", "auditor").signing_key) if one.id == "borough-2" else one
+def rekeyed(force: Federation, *names: str) -> tuple[Party, ...]:
+    """Return the force's parties, some of them with a new signing key."""
+    return tuple(
+        one.model_copy(update={"signing_key": signing_key(f"next {one.id}").public}) if one.id in names else one
         for one in force.parties()
-        if one.id != "custodian-3"
     )
-    late = force.flag(case.policy, "borough-2")
+
+
+def test_what_a_revoked_key_signs_afterwards_is_refused_and_what_it_signed_before_stays(case):
+    force = case.force
+    force.log("approval", case.approval["custodian-1"])
+    late = force.flag(case.policy, "borough-2").sealed
+    withdrawal = force.withdrawal(case.warrant)
+    parties = rekeyed(force, "borough-2", "custodian-2", "issuer")
     force.log("roster", force.next_roster(parties=parties))
-    force.log("flag", late.sealed)
-    refused(force, UnknownSigner, "approval", case.approval["custodian-3"])
+    refused(force, UnknownSigner, "flag", late)
+    refused(force, UnknownSigner, "approval", case.approval["custodian-2"])
+    refused(force, UnknownSigner, "withdrawal", withdrawal)
+    # The warrant is of the issuer's old key and is still live; the flag and the first approval are as they were.
+    force.log("approval", case.approval["custodian-2"], "next custodian-2")
+    force.log("opening", case.opening)
+    force.log("withdrawal", withdrawal, "next issuer")
+
+
+def test_the_approval_of_a_custodian_who_was_revoked_since_does_not_open(case):
+    force = case.force
+    for name in ("custodian-1", "custodian-3"):
+        force.log("approval", case.approval[name])
+    parties = tuple(one for one in force.parties() if one.id != "custodian-3")
+    force.log("roster", force.next_roster(parties=parties))
+    refused(force, QuorumNotMet, "opening", case.opening, match="1 of 2")
+    force.log("approval", case.approval["custodian-2"])
+    force.log("opening", case.opening)
+
+
+def test_a_custodian_with_a_new_key_decides_anew_and_counts_once(case):
+    force = case.force
+    force.log("approval", case.approval["custodian-1"])
+    force.log("roster", force.next_roster(parties=rekeyed(force, "custodian-1")))
+    force.log("approval", case.approval["custodian-1"], "next custodian-1")
+    refused(force, QuorumNotMet, "opening", case.opening, match="1 of 2")
+
+
+def test_a_new_key_gives_a_borough_no_second_cap(case):
+    force = case.force
+    allowed = sum(rule.cap_per_borough for rule in case.policy.rules)
+    for _ in range(allowed - 1):
+        force.log("flag", force.flag(case.policy, "borough-1").sealed)
+    force.log("roster", force.next_roster(parties=rekeyed(force, "borough-1")))
+    refused(force, FlagCapReached, "flag", force.flag(case.policy, "borough-1").sealed, "next borough-1")
 
 
 def test_a_case_document_never_becomes_public(case):
