@@ -2,10 +2,6 @@
 
 What runs is what a node runs: staging, the whole check, features as of each cutoff. The truth is read from beside the
 boroughs' folders, for measuring only.
-
-Labels are those of an extract on the day of the evaluation cutoff. The force's conduct file goes on for half a year, and a
-case that goes on through both windows may be found only then: such a finding is a label of the training cutoff too, and
-whoever trained on it would know whom the evaluation looks for.
 """
 
 from __future__ import annotations
@@ -59,7 +55,6 @@ def read_force(force: Path, catalogue: FeatureCatalogue, *, tell: Callable[[str]
     for folder in sorted((force / "boroughs").iterdir()):
         with staged(settings_of(folder), names=FEATURE_TABLES) as there:
             check(there, now=datetime.now(UTC)).require_usable()
-            there.connection.execute("DELETE FROM conduct_findings WHERE found_at >= $day", {"day": evaluated})
             tables[folder.name] = table_of(there, catalogue)
         tell(folder.name)
     truth = pl.read_parquet(force / "truth" / "planted.parquet")

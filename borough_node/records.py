@@ -1,8 +1,14 @@
-"""A borough's rows as a plan wants them: the design matrix, labels and persons at given cutoffs."""
+"""A borough's rows as a plan wants them: the design matrix, labels and persons at given cutoffs.
+
+Rules this module keeps: what is trained on was known at the evaluation cutoff. A finding made, or a review ended, on or
+after it labels no earlier row: conduct that goes on through both windows may be found only then, and whoever trained on
+that would know whom the evaluation looks for. A table that does not say when its labels were known is taken at its word.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +18,7 @@ from borough_node.features.matrix import design_matrix
 from borough_node.features.personnel import PersonnelReader
 from borough_node.ledger.reviews import Review, Reviews
 from borough_node.settings import NodeSettings
+from borough_node.sources.contract.cutoffs import known_from
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import PersonnelTable, read_table, rows_at
 from protocol.aggregation.planning import PER_PERSON
@@ -19,7 +26,7 @@ from protocol.clock import Clock
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.plan import ReleaseFunction, TrainingPlan
 from protocol.errors import ConfigurationError, TableInvalid
-from protocol.ids import Digest, Name
+from protocol.ids import Digest
 from protocol.scorecard.columns import Columns, Float64Array, columns_of
 
 TableReader = Callable[[FeatureCatalogue], PersonnelTable]
@@ -82,10 +89,10 @@ class Records:
         position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
         matrix = design_matrix(table, catalogue)[:, [0, *(position[name] for name in columns.names[1:])]]
         names = [catalogue.head(category).label for category in plan.categories]
-        labels = np.column_stack([table.labels[name] for name in names])
+        labels = np.column_stack([_known_labels(table, name, at=plan.evaluation_cutoff) for name in names])
         if table.person.size and np.unique(table.person, return_counts=True)[1].max() > plan.privacy.rows_per_person:
             raise TableInvalid("a person has more rows than the plan's rows_per_person")
-        _label_reviewed(labels, table, plan.categories, finished)
+        _label_reviewed(labels, table, plan, finished)
         for name, missing in zip(names, np.isnan(labels).sum(axis=0).tolist(), strict=True):
             if missing:
                 raise TableInvalid(
@@ -117,13 +124,24 @@ class Records:
         return self._tables[digest]
 
 
+def _known_labels(table: PersonnelTable, name: str, *, at: int) -> Float64Array:
+    """Return a label column without the 1 of rows before a cutoff that was not known by then."""
+    if name not in table.known_from:
+        return table.labels[name]
+    return np.where((table.cutoff < at) & (table.known_from[name] > at), 0.0, table.labels[name])
+
+
 def _label_reviewed(
-    labels: Float64Array, table: PersonnelTable, categories: tuple[Name, ...], finished: tuple[Review, ...]
+    labels: Float64Array, table: PersonnelTable, plan: TrainingPlan, finished: tuple[Review, ...]
 ) -> None:
     """Write what reviewers found over the table's labels, at the cutoff at which each person was scored."""
     row = {key: place for place, key in enumerate(zip(table.person.tolist(), table.cutoff.tolist(), strict=True))}
-    head = {category: place for place, category in enumerate(categories)}
+    head = {category: place for place, category in enumerate(plan.categories)}
     for review in finished:
         key = (review.person, review.cutoff)
-        if key in row and review.category in head and review.outcome is not None:
+        if key not in row or review.category not in head or review.outcome is None:
+            continue
+        # Only a table that dates its labels has cutoffs that are dates.
+        known = known_from(date.fromisoformat(review.outcome.recorded_at[:10])) if table.known_from else 0
+        if review.cutoff >= plan.evaluation_cutoff or known <= plan.evaluation_cutoff:
             labels[row[key], head[review.category]] = float(review.outcome.is_substantiated)

@@ -1,7 +1,8 @@
 """From staged tables to one row per person at a cutoff: features, labels, protected attributes.
 
 Rules this module keeps: features come from the views as of the cutoff alone; labels look at findings whenever made,
-because that is what a label is; a feature that the catalogue names and nobody here computes refuses the catalogue.
+because that is what a label is, and say from which cutoff each was known, so that training can leave out later ones; a
+feature that the catalogue names and nobody here computes refuses the catalogue.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from borough_node.features import associations, attendance, conduct, expenses, lookups, roster, workload
 from borough_node.features.events import create_facts
 from borough_node.features.indicator import Indicator, Subject
-from borough_node.sources.contract.cutoffs import LABELS, date_of, window_start
+from borough_node.sources.contract.cutoffs import LABELS, WINDOW_MONTHS, date_of, window_start
 from borough_node.sources.file import literal
 from borough_node.sources.personnel.asof import create_views
 from borough_node.sources.personnel.staging import Staged
@@ -65,16 +66,19 @@ def rows_as_of(
         if names := [one.name for one in subject.indicators if one.name in features]:
             joined += f" LEFT JOIN ({subject.query(names)}) AS {subject.name} USING (person)"
     chosen = [f"coalesce({name}, {INDICATORS[name].default!r}) AS {name}" for name in features]
-    chosen += [f"CAST(person IN ({_found(label, cutoff)}) AS DOUBLE) AS {label}" for label in labels]
+    joined += "".join(f" LEFT JOIN ({_found(label, cutoff)}) USING (person)" for label in labels)
+    chosen += [f"coalesce({label}, 0) AS {label}" for label in labels]
     chosen += [f"coalesce(CAST({name} AS VARCHAR), '') AS {name}" for name in protected]
     columns = staged.columns(f"SELECT staff_no, {', '.join(chosen)} FROM {joined} ORDER BY staff_no")
+    known_from = {name: np.array(columns[name], dtype=np.int64) for name in labels}
     return PersonnelTable(
         person=np.asarray(columns["staff_no"], dtype=object),
         cutoff=np.full(len(columns["staff_no"]), cutoff, dtype=np.int64),
         silo=None,
         features={name: np.array(columns[name], dtype=np.float64) for name in features},
-        labels={name: np.array(columns[name], dtype=np.float64) for name in labels},
+        labels={name: (known > 0).astype(np.float64) for name, known in known_from.items()},
         protected={name: np.asarray(columns[name], dtype=object) for name in protected},
+        known_from=known_from,
     )
 
 
@@ -92,7 +96,9 @@ def covered_cutoffs(staged: Staged) -> tuple[int, ...]:
 
 
 def _found(label: str, cutoff: int) -> str:
+    """Return SQL of who was found, and the cutoff from which that was known, as `contract.cutoffs.known_from` has it."""
     return (
-        f"SELECT person FROM conduct_findings WHERE person IS NOT NULL AND category = {literal(LABELS[label])}"
-        f" AND conduct_from < DATE '{date_of(cutoff)}' AND conduct_to >= DATE '{window_start(cutoff)}'"
+        f"SELECT person, min(2 * year(found_at) + CAST(month(found_at) > {WINDOW_MONTHS} AS BIGINT) + 1) AS {label}"
+        f" FROM conduct_findings WHERE person IS NOT NULL AND category = {literal(LABELS[label])}"
+        f" AND conduct_from < DATE '{date_of(cutoff)}' AND conduct_to >= DATE '{window_start(cutoff)}' GROUP BY person"
     )

@@ -76,4 +76,5 @@ def table_of(tables: Staged, catalogue: FeatureCatalogue) -> PersonnelTable:
         features={name: np.concatenate([part.features[name] for part in parts]) for name in features},
         labels={name: np.concatenate([part.labels[name] for part in parts]) for name in labels},
         protected={name: np.concatenate([part.protected[name] for part in parts]) for name in protected},
+        known_from={name: np.concatenate([part.known_from[name] for part in parts]) for name in labels},
     )

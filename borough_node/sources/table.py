@@ -8,7 +8,7 @@ error reaches logs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,14 @@ class PersonnelTable:
     """0, 1, or NaN where nobody knows yet, one array per label column."""
     protected: dict[str, TextArray]
     """For fairness releases only; the empty string where nothing is stated."""
+    known_from: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Per label, the first cutoff at which its 1 was known, 0 where the label is 0; empty if the table does not say."""
 
     def __post_init__(self) -> None:
-        arrays = [self.person, self.cutoff, *self.features.values(), *self.labels.values(), *self.protected.values()]
-        for array in [*arrays, *([self.silo] if self.silo is not None else [])]:
+        arrays = [self.person, self.cutoff, *([self.silo] if self.silo is not None else [])]
+        for columns in (self.features, self.labels, self.protected, self.known_from):
+            arrays += columns.values()
+        for array in arrays:
             array.setflags(write=False)
 
     def __repr__(self) -> str:
@@ -67,6 +71,7 @@ class PersonnelTable:
             features={name: values[chosen] for name, values in self.features.items()},
             labels={name: values[chosen] for name, values in self.labels.items()},
             protected={name: values[chosen] for name, values in self.protected.items()},
+            known_from={name: values[chosen] for name, values in self.known_from.items()},
         )
 
 

@@ -1,5 +1,7 @@
 """A plan's rows: the right columns, the right cutoffs, and no person with more rows than the plan counts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,44 @@ def test_row_without_a_label_is_refused_where_a_release_reads_it_and_nowhere_els
         return
     with pytest.raises(TableInvalid, match=r"column y_second: 3 rows .* have no label"):
         kept.cohort_for(function, document, CATALOGUE)
+
+
+def dated(raw, **known_from):
+    """A table that says from which cutoff each label was known, as one made of events does."""
+    columns = {name: np.where(raw.labels[name] == 1, known_from.get(name, TRAINING), 0) for name in raw.labels}
+    return dataclasses.replace(raw, known_from=columns)
+
+
+def test_what_was_not_known_at_the_evaluation_cutoff_labels_no_row_before_it(document):
+    raw = table("borough-1", PEOPLE)
+    kept = Records(lambda catalogue: dated(raw, y_first=SCORING, y_second=SCORING + 1))
+    training, scoring = (
+        np.column_stack([raw.labels["y_first"], raw.labels["y_second"]])[raw.cutoff == cutoff]
+        for cutoff in (TRAINING, SCORING)
+    )
+    assert training.sum(axis=0).min() > 0
+    found = kept.cohort_for("gradient", document, CATALOGUE)[1].labels
+    assert np.array_equal(found, training * [1.0, 0.0])
+    # Whoever evaluates may look back: that is what a label is.
+    assert np.array_equal(kept.cohort_for("evaluation", document, CATALOGUE)[1].labels, scoring)
+
+
+@pytest.mark.parametrize(("ended", "counts"), [("1014-12-31T23:59:59Z", True), ("1015-01-01T00:00:00Z", False)])
+def test_a_review_that_ended_after_the_evaluation_cutoff_labels_no_row_before_it(document, tmp_path, ended, counts):
+    raw = dated(table("borough-1", PEOPLE))
+    at = raw.cutoff == TRAINING
+    person, label = str(raw.person[at][0]), raw.labels["y_first"][at][0]
+    reviews, today = Reviews(tmp_path / "reviews.sqlite"), ended[:10]
+    for cutoff in (TRAINING, SCORING):
+        reviews.add(str(cutoff % 10) * 64, Selected("first", person, listed_on=today), cutoff=cutoff)
+    for review in reviews.listed(on=today):
+        found = Outcome(is_substantiated=not label, reviewer="reviewer-1", reasons=REASON, recorded_at=ended)
+        reviews.record(review.review_id, found, on=today, is_correction=False)
+    kept = Records(lambda catalogue: raw, reviews)
+    # SCORING, taken for a half-year, is 1 January 1015.
+    assert kept.cohort_for("gradient", document, CATALOGUE)[1].labels[0, 0] == (1 - label if counts else label)
+    assert kept.cohort_for("evaluation", document, CATALOGUE)[1].labels[0, 0] == 1 - label
+    reviews.close()
 
 
 def test_borough_without_rows_at_a_cutoff_has_an_empty_cohort(document):

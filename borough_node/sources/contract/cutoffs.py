@@ -19,7 +19,8 @@ LABELS = {
     "y_undeclared_association": "undeclared_association",
 }
 """Label column to category of `conduct_findings`: 1 if a finding of any level, whenever found, is about conduct within
-the window of the cutoff. Findings made before the window are a feature; those about the window never are."""
+the window of the cutoff. Findings made before the window are a feature; those about the window never are. What a plan
+trains on is less: only findings that were known at its evaluation cutoff."""
 
 
 def date_of(cutoff: int) -> date:
@@ -31,6 +32,11 @@ def date_of(cutoff: int) -> date:
 def cutoff_on_or_before(day: date) -> int:
     """Return the last cutoff that is not after a day."""
     return 2 * day.year + (day.month > WINDOW_MONTHS)
+
+
+def known_from(day: date) -> int:
+    """Return the first cutoff at which what happened on a day was known: the first that is after it."""
+    return cutoff_on_or_before(day) + 1
 
 
 def window_start(cutoff: int) -> date:
