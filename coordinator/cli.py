@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
+from coordinator.store.database import DATABASE, Database
 from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
 from protocol.documents.base import describe
@@ -52,6 +53,25 @@ def run(settings_file: SettingsFile) -> None:
             report=report,
             on_ready=lambda: report("coordinator.ready", f"listening on {settings.coordinator}"),
         )
+
+
+@app.command()
+def migrate(
+    settings_file: SettingsFile,
+    dry_run: Annotated[bool, typer.Option(help="Say which steps are missing and change nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Bring the database to the schema of this version. Stop the coordinator and make a backup first: no step goes back."""
+    with explained_errors():
+        settings = CoordinatorSettings.load(settings_file)
+        steps = Database.migrate(settings.state / DATABASE, dry_run=dry_run)
+        if as_json:
+            print_json({"dry_run": dry_run, "steps": [dataclasses.asdict(step) for step in steps]})
+            return
+        for step in steps:
+            typer.echo(f"{'would take' if dry_run else 'took'} step {step.revision}: {step.what}")
+        if not steps:
+            typer.echo("The database has the schema of this version.")
 
 
 @app.command()

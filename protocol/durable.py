@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,40 @@ def write_durably(path: Path, content: bytes) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def open_sqlite(
+    path: Path, *, journal_mode: Literal["WAL", "DELETE"], prepare: Callable[[sa.Connection], None]
+) -> sa.Engine:
+    """Open or create a SQLite file as ``DurableDatabase`` promises it, and return its engine.
+
+    Args:
+        prepare: Called once under the file's write lock: another process may open the same new file now, and one of the
+            two makes the tables, the other waits.
+    Raises: what ``prepare`` raises; nothing is changed then.
+    """
+    is_new_directory = not path.parent.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
+
+    def configure(connection: Any, record: Any) -> None:
+        _set_journal_mode(connection, journal_mode)
+        connection.execute("PRAGMA synchronous=EXTRA")
+        connection.execute("PRAGMA secure_delete=ON")
+
+    sa.event.listen(engine, "connect", configure)
+    try:
+        with storage_errors(), engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            prepare(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    path.chmod(0o600)
+    _sync_directory(path.parent)
+    if is_new_directory:
+        _sync_directory(path.parent.parent)
+    return engine
 
 
 class DurableDatabase:
@@ -61,25 +95,13 @@ class DurableDatabase:
         if read_only:
             self._open_to_read(path, schema_version)
             return
-        is_new_directory = not path.parent.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
-        def configure(connection: Any, record: Any) -> None:
-            _set_journal_mode(connection, journal_mode)
-            connection.execute("PRAGMA synchronous=EXTRA")
-            connection.execute("PRAGMA secure_delete=ON")
-
-        sa.event.listen(self._engine, "connect", configure)
-        # Another process may open the same new file now: one of the two makes the tables, the other waits.
-        with self.writing() as connection:
+        def prepare(connection: sa.Connection) -> None:
             if _schema_of(connection, path, (0, schema_version)) == 0:
                 tables.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {schema_version}")
-        path.chmod(0o600)
-        _sync_directory(path.parent)
-        if is_new_directory:
-            _sync_directory(path.parent.parent)
+
+        self._engine = open_sqlite(path, journal_mode=journal_mode, prepare=prepare)
 
     def _open_to_read(self, path: Path, schema_version: int) -> None:
         if not path.exists():
@@ -100,7 +122,7 @@ class DurableDatabase:
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """Yield a connection; commit durably at the end, roll back on any error. Raises: StorageError."""
-        with _storage_errors(), self._engine.begin() as connection:
+        with storage_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -118,7 +140,7 @@ class DurableDatabase:
 
         Best effort while others read; the next call makes up for it.
         """
-        with _storage_errors(), self._engine.connect() as connection:
+        with storage_errors(), self._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
@@ -127,12 +149,14 @@ class DurableDatabase:
 
 
 @contextmanager
-def _storage_errors() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
+    """Turn what the database raises inside into StorageError, its cause kept."""
     try:
         yield
     except sa.exc.DBAPIError as error:
-        # The statement's parameters may hold a person's data; its type and the database's own words do not.
-        raise StorageError(f"database: {type(error.orig).__name__}: {error.orig}") from error
+        # The statement's parameters may hold a person's data, and PostgreSQL repeats a value from its second line on.
+        said = str(error.orig).partition("\n")[0]
+        raise StorageError(f"database: {type(error.orig).__name__}: {said}") from error
 
 
 def _schema_of(connection: sa.Connection, path: Path, known: tuple[int, ...]) -> int:

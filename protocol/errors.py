@@ -499,6 +499,38 @@ class AlreadyAnswered(StateError):
     remedy_text = "Use the stored set; a sum is never recomputed over another set of boroughs."
 
 
+class ConcurrentChange(StateError):
+    """Somebody else changed the same row first; nothing of this request was kept, and nothing of theirs was lost."""
+
+    code = "state.changed_meanwhile"
+    public_message = "Another request changed this first."
+    remedy_text = "Look at what stands there now, then repeat the request."
+
+
+# --- storage ----------------------------------------------------------------------------------------------------
+
+
+class SchemaOutdated(StorageError):
+    """The coordinator's database is of an earlier version."""
+
+    code = "storage.schema_outdated"
+    public_message = "The database is of an earlier schema."
+    remedy_text = (
+        "Stop every process of the coordinator, make a backup with the version that ran last, then run "
+        "custodes coordinator migrate."
+    )
+
+
+class SchemaUnknown(StorageError):
+    """The coordinator's database is of a later version, or holds somebody else's tables."""
+
+    code = "storage.schema_unknown"
+    public_message = "The database has a schema that this version does not know."
+    remedy_text = (
+        "Nothing was changed. Install the version of Custodes that wrote it; if none did, name another database."
+    )
+
+
 # --- transport --------------------------------------------------------------------------------------------------
 
 

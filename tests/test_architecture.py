@@ -31,6 +31,7 @@ ALLOWED = {
         "coordinator.store",
         "oversight.unmasker.store",
     },
+    "alembic": {"coordinator.store"},
     "duckdb": {"borough_node.sources"},
     "grpc": {
         "protocol.rpc",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from coordinator.store.database import Database
 from coordinator.store.leaves import LeafStore, Transaction
 from protocol.clock import Clock
 from protocol.documents.canonical import canonical_bytes
-from protocol.errors import StorageError
+from protocol.errors import ConcurrentChange
 from protocol.history.leaves import leaf_for
 from protocol.history.mirror import History, log_origin
 from protocol.ids import Digest
@@ -34,7 +35,15 @@ class Appender:
         self._genesis = genesis
         self._clock = clock
         self._lock = threading.RLock()
-        self.history = self._replayed()
+        self._history: History | None = self._replayed()
+
+    @property
+    def history(self) -> History:
+        """What the stored leaves add up to. Raises: StorageError if a failure made it uncertain and no leaf can be read."""
+        with self._lock:
+            if self._history is None:
+                self._history = self._replayed()
+            return self._history
 
     def _replayed(self) -> History:
         history = History(genesis=self._genesis)
@@ -51,30 +60,39 @@ class Appender:
             return self.append_all([(kind, envelope, also)])[0]
 
     def append_all(self, documents: list[tuple[str, Envelope, AlsoWrite | None]]) -> list[int]:
-        """Log several documents, all or none, and return their indices."""
+        """Log several documents, all or none, and return their indices.
+
+        Raises: ConcurrentChange if another process appended since this one last looked; its leaves are known afterwards.
+        """
         with self._lock:
-            before = self.history.tree.size
+            history = self.history
+            before = history.tree.size
             try:
                 with self._database.transaction() as connection:
+                    if self._store.count(connection) != before:
+                        raise ConcurrentChange("another process appended to the log")
                     new = [leaf_for(kind, envelope, now=self._clock.now()) for kind, envelope, _ in documents]
                     for logged in new:
-                        self.history.apply(logged.leaf)
+                        history.apply(logged.leaf)
                     self._store.insert(connection, before, new)
                     for index, (_, _, also) in enumerate(documents, start=before):
                         if also is not None:
                             also(connection, index)
-                return list(range(before, before + len(new)))
-            finally:
-                self._recover_if_ahead(before)
+            except ConcurrentChange:
+                self._history = None
+                raise
+            except BaseException:
+                if history.tree.size != before:
+                    # What was applied here is not, or not surely, what is stored.
+                    self._history = None
+                raise
+            return list(range(before, before + len(new)))
 
-    def _recover_if_ahead(self, before: int) -> None:
-        """Replay the database if a transaction was rolled back after leaves were applied."""
-        stored = self._store.count()
-        if stored == self.history.tree.size:
-            return
-        if stored != before:
-            raise StorageError(f"the database holds {stored} leaves, expected {before}")
-        self.history = self._replayed()
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep this process's other threads from appending: what is checked inside still holds when it is appended."""
+        with self._lock:
+            yield
 
     def checkpoint(self, key: SigningKey) -> SignedCheckpoint:
         """Return a fresh checkpoint over all leaves, signed by the log and not yet by witnesses."""

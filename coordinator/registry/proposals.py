@@ -39,24 +39,26 @@ class Proposals:
 
     def waiting(self) -> list[tuple[Digest, str, bytes]]:
         """Return the proposals without a quorum, as (digest, kind, envelope)."""
-        return self._store.proposals()
+        return [(one.digest, one.kind, one.envelope) for one in self._store.proposals()]
 
     def endorse(self, signature: Envelope) -> int | None:
         """Add a custodian's signature; return the log index once the quorum is met and the document logged.
 
-        Raises: StateError if nothing of this digest waits; UnknownSigner if no custodian signed; BadSignature; the
+        Raises: StateError if nothing of this digest waits; UnknownSigner if no custodian signed; BadSignature;
+            ConcurrentChange if another custodian's signature arrived meanwhile: theirs is kept, this one is not; the
             error of the rule that the document breaks.
         """
         digest = document_digest(signature)
-        waiting = {found: (kind, envelope) for found, kind, envelope in self._store.proposals()}
-        if digest not in waiting:
+        waiting = self._store.proposal(digest)
+        if waiting is None:
             raise StateError(f"no proposal {digest[:16]} waits")
-        kind, content = waiting[digest]
         roster = self._appender.history.public.roster
         if not custodian_quorum(signature, roster).approved:
             raise UnknownSigner("the signature is not by a custodian of the roster")
-        merged = Envelope.decode(content).merged(signature)
-        self._store.propose(digest, kind, merged.encode())
+        merged = Envelope.decode(waiting.envelope).merged(signature)
+        self._store.replace_proposal(waiting, merged.encode())
         if not custodian_quorum(merged, roster).met:
             return None
-        return self._appender.append(kind, merged, also=lambda connection, _: self._store.settle(connection, digest))
+        return self._appender.append(
+            waiting.kind, merged, also=lambda connection, _: self._store.settle(connection, digest)
+        )

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from coordinator.store.database import Database, flags, leaves, proposals
 from protocol.documents.flags import SealedFlag
+from protocol.errors import ConcurrentChange
 from protocol.ids import Digest, PartyId, RandomId
 
 
@@ -36,6 +37,17 @@ class StoredCase:
     salt: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class StoredProposal:
+    """A proposal that waits, as it was read."""
+
+    digest: Digest
+    kind: str
+    envelope: bytes
+    changes: int
+    """How often it was changed before: who writes says what was read."""
+
+
 class CaseStore:
     """Reads and writes; what may be written is decided in ``coordinator.warrants``."""
 
@@ -43,18 +55,35 @@ class CaseStore:
         self._database = database
 
     def propose(self, digest: Digest, kind: str, envelope: bytes) -> None:
-        """Store or replace a proposal."""
+        """Store a proposal; one that waits already keeps the signatures that it has."""
         with self._database.transaction() as connection:
             connection.execute(
-                sa.dialects.sqlite.insert(proposals)
+                self._database.insert(proposals)
                 .values(digest=digest, kind=kind, envelope=envelope)
-                .on_conflict_do_update(index_elements=["digest"], set_={"envelope": envelope})
+                .on_conflict_do_nothing(index_elements=["digest"])
             )
 
-    def proposals(self) -> list[tuple[Digest, str, bytes]]:
+    def proposals(self) -> list[StoredProposal]:
         """Return the proposals that wait."""
         with self._database.transaction() as connection:
-            return [(row.digest, row.kind, row.envelope) for row in connection.execute(sa.select(proposals))]
+            return [StoredProposal(*row) for row in connection.execute(sa.select(proposals))]
+
+    def proposal(self, digest: Digest) -> StoredProposal | None:
+        """Return a proposal that waits."""
+        with self._database.transaction() as connection:
+            row = connection.execute(sa.select(proposals).where(proposals.c.digest == digest)).one_or_none()
+            return None if row is None else StoredProposal(*row)
+
+    def replace_proposal(self, read: StoredProposal, envelope: bytes) -> None:
+        """Store other signatures of a proposal. Raises: ConcurrentChange if it is not any more as it was read."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                sa.update(proposals)
+                .where(proposals.c.digest == read.digest, proposals.c.changes == read.changes)
+                .values(envelope=envelope, changes=read.changes + 1)
+            )
+            if changed.rowcount != 1:
+                raise ConcurrentChange(f"proposal {read.digest[:16]} was signed or settled meanwhile")
 
     def withdraw_proposal(self, digest: Digest) -> None:
         """Remove a proposal that needs no quorum any more."""

@@ -23,14 +23,19 @@ class LeafStore:
 
     def all(self) -> Iterator[Leaf]:
         """Yield every leaf, in order."""
+        public = sa.select(leaves.c.skeleton, leaves.c.body_hash)
         with self._database.transaction() as connection:
-            for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
-                yield Leaf(row.skeleton, row.body_hash)
+            for row in connection.execute(public.order_by(leaves.c.index)):
+                yield Leaf(*row)
 
-    def count(self) -> int:
-        """Return how many leaves are stored."""
-        with self._database.transaction() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(leaves)).scalar_one())
+    def count(self, connection: Transaction | None = None) -> int:
+        """Return how many leaves are stored, seen from a transaction or on its own."""
+        if connection is None:
+            with self._database.transaction() as own:
+                return self.count(own)
+        # They are numbered without a gap, and the last number is found without counting.
+        last = connection.execute(sa.select(sa.func.max(leaves.c.index))).scalar_one()
+        return 0 if last is None else int(last) + 1
 
     def insert(self, connection: Transaction, start: int, logged: Sequence[LoggedLeaf]) -> None:
         """Store leaves with their salts and bodies, the first of them at index ``start``."""
@@ -61,7 +66,7 @@ class LeafStore:
         note = signed.encode()
         with self._database.transaction() as connection:
             connection.execute(
-                sa.dialects.sqlite.insert(checkpoints)
+                self._database.insert(checkpoints)
                 .values(size=signed.checkpoint.size, note=note)
                 .on_conflict_do_update(index_elements=["size"], set_={"note": note})
             )

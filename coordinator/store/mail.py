@@ -12,7 +12,6 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from coordinator.store.database import Database, mailbox
 from protocol.errors import StorageError
@@ -91,7 +90,7 @@ class Mailbox:
         """Store messages to deliver, all or none. An id that is there is renewed while unanswered and keeps any reply."""
         if not letters:
             return
-        rows = insert(mailbox)
+        rows = self._database.insert(mailbox)
         renewing = rows.on_conflict_do_update(
             index_elements=["message_id"],
             set_={name: rows.excluded[name] for name in ("message", "expires_at")},

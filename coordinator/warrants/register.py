@@ -53,19 +53,21 @@ class Register:
         Raises: UnknownSigner, DigestMismatch, PlanNotApproved, FlagCapReached, Expired.
         """
         sealed = [envelope.document(SealedFlag) for envelope, _, _ in flags]
-        held = {one.header.flag_id: stored.leaf for one in sealed if (stored := self._same_flag(one)) is not None}
-        for one, flag in zip(sealed, flags, strict=True):
-            if one.header.borough != borough.id:
-                raise UnknownSigner("a borough raises its own flags only")
-            if one.header.flag_id not in held:
+        if any(one.header.borough != borough.id for one in sealed):
+            raise UnknownSigner("a borough raises its own flags only")
+        # Two calls at once would both find room below the cap.
+        with self._appender.held():
+            held = {one.header.flag_id: stored.leaf for one in sealed if (stored := self._same_flag(one)) is not None}
+            fresh = [(one, flag) for one, flag in zip(sealed, flags, strict=True) if one.header.flag_id not in held]
+            for _, flag in fresh:
                 self._check_flag(borough, *flag)
-        self._check_caps(borough, [one for one in sealed if one.header.flag_id not in held])
-        batch: list[tuple[str, Envelope, AlsoWrite | None]] = []
-        for one, (envelope, ciphertext, shares) in zip(sealed, flags, strict=True):
-            if one.header.flag_id not in held:
-                batch.append(("flag", envelope, self._writer(one, ciphertext, shares)))
-        fresh = iter(self._appender.append_all(batch))
-        return [held[one.header.flag_id] if one.header.flag_id in held else next(fresh) for one in sealed]
+            self._check_caps(borough, [one for one, _ in fresh])
+            batch: list[tuple[str, Envelope, AlsoWrite | None]] = [
+                ("flag", envelope, self._writer(one, ciphertext, shares))
+                for one, (envelope, ciphertext, shares) in fresh
+            ]
+            indices = iter(self._appender.append_all(batch))
+        return [held[one.header.flag_id] if one.header.flag_id in held else next(indices) for one in sealed]
 
     def _writer(self, sealed: SealedFlag, ciphertext: bytes, shares: tuple[bytes, ...]) -> AlsoWrite:
         return lambda connection, index: self._store.add_flag(

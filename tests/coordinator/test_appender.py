@@ -6,7 +6,14 @@ import pytest
 
 from coordinator.log.appender import Appender
 from coordinator.store.database import Database
-from protocol.errors import AlreadyAnswered, CheckpointInvalid, MalformedDocument, ProtocolError, UnknownSigner
+from protocol.errors import (
+    AlreadyAnswered,
+    CheckpointInvalid,
+    ConcurrentChange,
+    MalformedDocument,
+    ProtocolError,
+    UnknownSigner,
+)
 from protocol.log.note import SignedCheckpoint
 from tests.world import CATALOGUE
 
@@ -72,6 +79,35 @@ def test_document_of_another_kind_than_it_says_is_refused(world):
         world.appender.append("plan", world.signed(another(2), "coordinator"))
     with pytest.raises(ProtocolError):
         world.appender.append("no_such_kind", world.signed(another(2), "coordinator"))
+
+
+def test_of_two_coordinators_the_later_one_is_told_and_then_knows_what_the_first_wrote(world):
+    """Both looked before either wrote."""
+    other = Appender(world.database, genesis=world.roster.digest(), clock=world.clock)
+    first = world.appender.append("catalogue", world.signed(another(2), "coordinator"))
+    with pytest.raises(ConcurrentChange):
+        other.append("catalogue", world.signed(another(3), "coordinator"))
+    assert another(3).digest() not in other.history.public.catalogues
+    assert other.append("catalogue", world.signed(another(3), "coordinator")) == first + 1
+    assert {another(2).digest(), another(3).digest()} <= set(other.history.public.catalogues)
+
+
+def test_of_two_coordinators_that_write_in_the_same_moment_one_is_told_and_forgets_what_it_meant_to_write(world):
+    """The other one commits between this one's look and its own writing: then only the key is in the way."""
+    other = Appender(world.database, genesis=world.roster.digest(), clock=world.clock)
+    counted = other._store.count
+
+    def count_then_lose(connection):
+        seen = counted(connection)
+        world.appender.append("catalogue", world.signed(another(2), "coordinator"))
+        return seen
+
+    other._store.count = count_then_lose
+    with pytest.raises(ConcurrentChange):
+        other.append("catalogue", world.signed(another(3), "coordinator"))
+    other._store.count = counted
+    assert other.history.tree.root() == world.appender.history.tree.root()
+    assert another(3).digest() not in other.history.public.catalogues
 
 
 # --- publishing -------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 import pytest
 
 from coordinator.registry.proposals import Proposals
-from protocol.errors import BadSignature, PlanInvalid, StateError, UnknownSigner
+from protocol.errors import BadSignature, ConcurrentChange, PlanInvalid, StateError, UnknownSigner
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import custodian_quorum
 
 
 @pytest.fixture
@@ -79,3 +81,28 @@ def test_case_document_is_not_proposed(flagged):
     warrant = world.warrant(flagged.headers[0])
     with pytest.raises(StateError):
         world.proposals.propose("warrant", world.signed(warrant, "coordinator"))
+
+
+def test_a_signature_that_arrives_while_another_is_added_does_not_replace_it(world, document, proposed):
+    """Both custodians read the proposal before either signature is stored; a lost one would have to be missed by a person."""
+    read = world.cases.proposal
+
+    def read_then_let_the_other_sign(digest):
+        seen = read(digest)
+        world.cases.proposal = read
+        assert world.proposals.endorse(world.signed(document, "custodian-2")) is None
+        return seen
+
+    world.cases.proposal = read_then_let_the_other_sign
+
+    with pytest.raises(ConcurrentChange):
+        world.proposals.endorse(world.signed(document, "custodian-1"))
+    ((_, _, envelope),) = world.proposals.waiting()
+    assert custodian_quorum(Envelope.decode(envelope), world.roster).approved == ("custodian-2",)
+    assert world.proposals.endorse(world.signed(document, "custodian-1")) is not None
+
+
+def test_a_document_that_is_proposed_again_keeps_its_signatures(world, document, proposed):
+    world.proposals.endorse(world.signed(document, "custodian-1"))
+    world.proposals.propose("plan", world.signed(document, "coordinator"))
+    assert world.proposals.endorse(world.signed(document, "custodian-2")) is not None
