@@ -70,13 +70,13 @@ def masking(values: masks.UInt64Array) -> dict[str, Operation]:
 
     def contribution() -> None:
         vector = tags.with_tags(values, SEED)
-        masks.add_keystream(KEY, vector)
+        masks.add_keystreams(vector, KEY)
         masks.vector_digest(masks.vector_bytes(vector))
 
     return {
         RAW[0]: raw_whole(values.copy()),
         RAW[1]: raw_chunks(values.copy()),
-        "mask": lambda: masks.add_keystream(KEY, masked),
+        "mask": lambda: masks.add_keystreams(masked, KEY),
         "tags": lambda: tags.tags_of(values, SEED),
         "mask, tags, wire form, SHA-256": contribution,
     }

@@ -181,8 +181,8 @@ class PlanRunner:
         statements: dict[PartyId, str] = {}
         for borough, reply in ask(record.plan, index, current.request, current.tag_seed):
             try:
-                self._check_reply(borough, reply, request)
-                masks.add_vector(reply.vector, total)
+                statement = self._checked(borough, reply.statement, request)
+                masks.add_vector(reply.vector, total, digest=statement.vector)
             except ProtocolError as error:
                 # A borough that sends nonsense is left out, attributably, and does not stop the others.
                 self._report(error.code, f"borough {borough}: {error.detail}")
@@ -198,14 +198,13 @@ class PlanRunner:
             raise StateError("a round vanished while it was stored")
         return fixed
 
-    def _check_reply(self, borough: PartyId, reply: Reply, request: ReleaseRequest) -> None:
+    def _checked(self, borough: PartyId, text: bytes, request: ReleaseRequest) -> Statement:
         public = self._appender.history.public
-        statement, signer = verify_signed_by_role(Envelope.decode(reply.statement), Statement, public.roster, "borough")
+        statement, signer = verify_signed_by_role(Envelope.decode(text), Statement, public.roster, "borough")
         if signer.id != borough or statement.request != request.digest():
             raise ModelMismatch("the statement is by another borough or about another request")
         public.ledgers.check([statement], public.roster)
-        if digest_of(reply.vector) != statement.vector:
-            raise ShapeMismatch("the vector is not the one that the statement signs")
+        return statement
 
     def _receipt(self, plan: Digest, index: int, current: Round) -> tuple[Receipt, tuple[Statement, ...]]:
         """Return the logged receipt with its statements, which are then checked: by the log's rules."""

@@ -204,7 +204,7 @@ def masked_sum(vectors: Iterable[bytes]) -> bytes:
     contents = list(vectors)
     total = np.zeros(len(contents[0]) // 8, dtype=np.uint64)
     for content in contents:
-        masks.add_vector(content, total)
+        masks.add_vector(content, total, digest=digest_of(content))
     return masks.vector_bytes(total)
 
 

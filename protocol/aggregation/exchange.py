@@ -77,7 +77,7 @@ def mask_contribution(
     own = MaskPrivateKey.generate()
     key = own.agree(unmasker_key, request=request, borough=borough, borough_key=own.public)
     vector = tags.with_tags(masks.to_ring(noised), tag_seed)
-    masks.add_keystream(key, vector)
+    masks.add_keystreams(vector, key)
     return MaskedContribution(own.public, masks.vector_bytes(vector))
 
 
@@ -114,14 +114,16 @@ def check_statements(
 def sum_of_masks(statements: Sequence[Statement], *, key: MaskPrivateKey, length: int) -> UInt64Array:
     """Return the sum of the masks of these statements, shape (length + tags,), modulo 2**64."""
     total = np.zeros(length + tags.TAGS, dtype=np.uint64)
-    for statement in statements:
-        mask_key = key.agree(
+    mask_keys = [
+        key.agree(
             statement.public_key,
             request=statement.request,
             borough=statement.borough,
             borough_key=statement.public_key,
         )
-        masks.add_keystream(mask_key, total)
+        for statement in statements
+    ]
+    masks.add_keystreams(total, *mask_keys)
     return total
 
 

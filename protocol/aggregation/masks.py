@@ -10,6 +10,7 @@ to the vector in place. ``python -m benchmarks.masking`` compares that with the 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -69,48 +70,71 @@ class MaskPrivateKey:
         return "<redacted mask key>"
 
 
-def keystream_chunks(key: bytes, length: int, *, start: int = 0) -> Iterator[UInt64Array]:
+def keystream_chunks(
+    key: bytes, length: int, *, start: int = 0, buffer: bytearray | None = None
+) -> Iterator[UInt64Array]:
     """Yield entries ``start`` to ``start + length`` of the keystream under ``key``, ``CHUNK_ENTRIES`` at a time.
 
     The keystream is AES-256-CTR with a counter that starts at zero, read as little-endian uint64: a key is used for one
     keystream only. Every chunk is a view of one buffer, overwritten by the next chunk.
+
+    Args:
+        buffer: From `chunk_buffer`; streams that share one overwrite each other's chunks.
     """
     # Two entries an AES block; NIST SP 800-38A counts blocks big-endian.
     block, skipped = divmod(start, 2)
     encryptor = Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(16, "big"))).encryptor()
     encryptor.update(bytes(8 * skipped))
-    # update_into asks for room for one unfinished block more.
-    buffer = bytearray(8 * min(length, CHUNK_ENTRIES) + 15)
+    buffer = chunk_buffer(length) if buffer is None else buffer
     for done in range(0, length, CHUNK_ENTRIES):
         count = min(CHUNK_ENTRIES, length - done)
         encryptor.update_into(_ZEROS[: 8 * count], buffer)
         yield np.frombuffer(buffer, dtype="<u8", count=count)
 
 
-def add_keystream(key: bytes, values: UInt64Array) -> None:
-    """Add the keystream under ``key`` to ``values``, in place, modulo 2**64.
+def chunk_buffer(length: int) -> bytearray:
+    """Return room for a chunk of a keystream of ``length`` entries."""
+    # update_into asks for room for one unfinished block more.
+    return bytearray(8 * min(length, CHUNK_ENTRIES) + 15)
 
-    A borough masks its tagged vector with it, the unmasker sums masks with it.
+
+def add_keystreams(values: UInt64Array, *keys: bytes) -> None:
+    """Add the keystreams under ``keys`` to ``values``, in place, modulo 2**64.
+
+    A borough masks its tagged vector with one; the unmasker sums those of all boroughs, a chunk of all of them before the
+    next one, so that what they are added to stays in the cache.
 
     Args:
         values: Shape (length,), uint64.
     """
-    place = 0
-    for chunk in keystream_chunks(key, values.size):
-        values[place : place + chunk.size] += chunk
-        place += chunk.size
+    buffer = chunk_buffer(values.size)
+    streams = [keystream_chunks(key, values.size, buffer=buffer) for key in keys]
+    for place in range(0, values.size, CHUNK_ENTRIES):
+        part = values[place : place + CHUNK_ENTRIES]
+        for stream in streams:
+            part += next(stream)
 
 
 def keystream(key: bytes, length: int) -> UInt64Array:
     """Return the first ``length`` entries of the keystream under ``key``: the mask itself."""
     values = np.zeros(length, dtype=np.uint64)
-    add_keystream(key, values)
+    add_keystreams(values, key)
     return values
 
 
-def add_vector(content: bytes | memoryview, total: UInt64Array) -> None:
-    """Add a vector in wire form to ``total``, in place, modulo 2**64. Raises: ShapeMismatch if it has another length."""
-    total += vector_from_bytes(content, length=total.size)
+def add_vector(content: bytes | memoryview, total: UInt64Array, *, digest: Digest) -> None:
+    """Add a vector in wire form to ``total``, in place, modulo 2**64, if it is the one of this SHA-256.
+
+    Each chunk is added while hashing has it in the cache; a vector that turns out to be another is taken away again.
+    Raises: ShapeMismatch if it has another length or digest; ``total`` is then as it was.
+    """
+    vector, wire, hashed = vector_from_bytes(content, length=total.size), memoryview(content), hashlib.sha256()
+    for place in range(0, total.size, CHUNK_ENTRIES):
+        hashed.update(wire[8 * place : 8 * (place + CHUNK_ENTRIES)])
+        total[place : place + CHUNK_ENTRIES] += vector[place : place + CHUNK_ENTRIES]
+    if hashed.hexdigest() != digest:
+        total -= vector
+        raise ShapeMismatch("the vector is not the one that the statement signs")
 
 
 def remove_masks(masked_sum: UInt64Array, mask_sum: UInt64Array) -> UInt64Array:

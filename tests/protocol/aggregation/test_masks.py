@@ -16,7 +16,7 @@ from protocol.aggregation.masks import (
     CHUNK_ENTRIES,
     MaskKeyInvalid,
     MaskPrivateKey,
-    add_keystream,
+    add_keystreams,
     add_vector,
     from_ring,
     keystream,
@@ -78,7 +78,7 @@ def test_adding_a_keystream_in_place_adds_all_of_it_and_touches_nothing_else(see
     key, surrounding = random.bytes(32), random.integers(0, 2**64, size=stride * length + 2, dtype=np.uint64)
     before, values = surrounding.copy(), surrounding[1 : 1 + stride * length : stride]
     expected = values + keystream(key, length)
-    add_keystream(key, values)
+    add_keystreams(values, key)
     np.testing.assert_array_equal(values, expected)
     values -= keystream(key, length)
     np.testing.assert_array_equal(surrounding, before)
@@ -87,7 +87,7 @@ def test_adding_a_keystream_in_place_adds_all_of_it_and_touches_nothing_else(see
 def test_masking_takes_no_memory_that_grows_with_the_vector():
     values = np.zeros(1_000_000, dtype=np.uint64)
     tracemalloc.start()
-    add_keystream(bytes(32), values)
+    add_keystreams(values, bytes(32))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * 8 * CHUNK_ENTRIES < values.nbytes / 20
@@ -143,8 +143,8 @@ def test_masks_cancel_for_every_subset_of_boroughs(seed, length):
         for subset in combinations(range(4), size):
             masked_sum, mask_sum = np.zeros(length, dtype=np.uint64), np.zeros(length, dtype=np.uint64)
             for i in subset:
-                add_vector(masked[i], masked_sum)
-                add_keystream(keys[i], mask_sum)
+                add_vector(masked[i], masked_sum, digest=digest_of(masked[i]))
+                add_keystreams(mask_sum, keys[i])
             expected = np.sum([plain[i] for i in subset], axis=0, dtype=np.int64)
             np.testing.assert_array_equal(from_ring(remove_masks(masked_sum, mask_sum)), expected)
 
@@ -169,7 +169,31 @@ def test_a_vector_of_another_length_is_refused(content):
 
 def test_vectors_of_another_length_are_not_added_to_a_sum():
     with pytest.raises(ShapeMismatch):
-        add_vector(bytes(24), np.zeros(2, dtype=np.uint64))
+        add_vector(bytes(24), np.zeros(2, dtype=np.uint64), digest=digest_of(bytes(24)))
+
+
+@pytest.mark.parametrize("length", [1, CHUNK_ENTRIES, 2 * CHUNK_ENTRIES + 3])
+def test_vector_with_one_bit_flipped_is_taken_away_again(length):
+    random = np.random.default_rng(length)
+    total = random.integers(0, 2**64, size=length, dtype=np.uint64)
+    before, signed = total.copy(), random.bytes(8 * length)
+    for place in (0, 8 * length - 1):
+        sent = bytearray(signed)
+        sent[place] ^= 1
+        with pytest.raises(ShapeMismatch, match="statement signs"):
+            add_vector(bytes(sent), total, digest=digest_of(signed))
+        np.testing.assert_array_equal(total, before)
+    add_vector(memoryview(signed), total, digest=digest_of(signed))
+    np.testing.assert_array_equal(total - before, np.frombuffer(signed, dtype="<u8"))
+
+
+@pytest.mark.parametrize("length", [0, 1, CHUNK_ENTRIES + 7])
+def test_keystreams_added_together_are_the_sum_of_each(length):
+    keys = [bytes([number]) * 32 for number in range(5)]
+    values = np.zeros(length, dtype=np.uint64)
+    add_keystreams(values, *keys)
+    expected = np.sum([keystream(key, length) for key in keys], axis=0, dtype=np.uint64)
+    np.testing.assert_array_equal(values, expected)
 
 
 def test_a_mask_sum_of_another_shape_is_not_taken_off():
