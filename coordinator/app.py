@@ -20,8 +20,9 @@ from coordinator.services.log import LogService
 from coordinator.services.register import RegisterService
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.cases import CaseStore
-from coordinator.store.database import DATABASE, Database
+from coordinator.store.database import Database
 from coordinator.store.mail import Mailbox
+from coordinator.store.place import database_place
 from coordinator.store.runs import Runs
 from coordinator.warrants.register import Register
 from protocol.clock import Clock
@@ -58,7 +59,7 @@ class Coordinator:
         self.party = Party.open(settings)
         self._report = report
         self._on_progress = on_progress
-        self._database = Database(settings.state / DATABASE)
+        self._database = Database(database_place(settings))
         self.appender = Appender(self._database, genesis=settings.genesis, clock=clock)
         self.publisher = Publisher(
             self.appender,

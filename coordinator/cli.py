@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
-from coordinator.store.database import DATABASE, Database
+from coordinator.store.database import Database
+from coordinator.store.place import database_place
 from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
 from protocol.documents.base import describe
@@ -64,7 +65,7 @@ def migrate(
     """Bring the database to the schema of this version. Stop the coordinator and make a backup first: no step goes back."""
     with explained_errors():
         settings = CoordinatorSettings.load(settings_file)
-        steps = Database.migrate(settings.state / DATABASE, dry_run=dry_run)
+        steps = Database.migrate(database_place(settings), dry_run=dry_run)
         if as_json:
             print_json({"dry_run": dry_run, "steps": [dataclasses.asdict(step) for step in steps]})
             return

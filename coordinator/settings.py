@@ -24,5 +24,9 @@ class CoordinatorSettings(PartySettings):
     """``host:port`` of the unmasker."""
     witnesses: dict[PartyId, str]
     """``host:port`` of each witness."""
+    database: str | None = None
+    """``postgresql://USER@HOST:PORT/NAME``; without it a SQLite file in ``state``."""
+    database_password: Path | None = None
+    """File with the password of that user."""
     server_threads: int = Field(ge=16)
     """Calls served at once; each borough's stream holds one."""

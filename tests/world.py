@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
 from borough_node.app import system_noise
 from borough_node.gate import Gate
@@ -30,7 +31,8 @@ from coordinator.rounds import Ask, PlanRunner, Reply, UnmaskerClient
 from coordinator.services.log import LogService
 from coordinator.services.register import RegisterService
 from coordinator.store.cases import CaseStore
-from coordinator.store.database import Database
+from coordinator.store.copying import copy_rows
+from coordinator.store.database import Database, metadata
 from coordinator.store.runs import Runs
 from coordinator.warrants.register import Register
 from deploy.certificates import ForceCA
@@ -229,6 +231,8 @@ class World:
     ca: ForceCA
     certificates: dict[PartyId, bytes]
     tls_keys: dict[PartyId, bytes]
+    place: sa.URL | None = None
+    """Where the coordinator's database is, if not in a SQLite file below ``root``."""
     reports: list[tuple[str, str]] = field(default_factory=list)
     _gates: dict[PartyId, Gate] = field(default_factory=dict)
     _clocks: dict[PartyId, PartyClock] = field(default_factory=dict)
@@ -243,6 +247,7 @@ class World:
         budget: float = 50.0,
         conflicts: Mapping[PartyId, tuple[PartyId, ...]] | None = None,
         epoch_days: int = 365,
+        place: sa.URL | None = None,
     ) -> World:
         """Return a force with a logged roster and catalogue and no plan.
 
@@ -285,7 +290,7 @@ class World:
             budgets=(Budget(purpose=PURPOSE, rho=budget),),
         )
         root.mkdir(parents=True, exist_ok=True)
-        world = cls(root, FixedClock(NOW), people, roster, keys, envelope_keys, ca, certificates, tls_keys)
+        world = cls(root, FixedClock(NOW), people, roster, keys, envelope_keys, ca, certificates, tls_keys, place)
         world.log("roster", roster, *world.custodian_ids)
         world.log("catalogue", CATALOGUE, "coordinator")
         return world
@@ -313,7 +318,7 @@ class World:
     @cached_property
     def database(self) -> Database:
         """The coordinator's database."""
-        return Database(self.root / "coordinator.sqlite")
+        return Database(self.place or self.root / "coordinator.sqlite")
 
     @cached_property
     def appender(self) -> Appender:
@@ -618,6 +623,15 @@ class World:
         self.ca, self.certificates, self.tls_keys = other.ca, dict(other.certificates), dict(other.tls_keys)
         self.people, self._gates = other.people, {}
         self.clock, self._clocks = FixedClock(other.clock.now()), {}
+        if self.place is not None:
+            self._take_over_rows(Database(self.root / "coordinator.sqlite"))
+
+    def _take_over_rows(self, source: Database) -> None:
+        with source.transaction() as reading, self.database.transaction() as writing:
+            for table in reversed(metadata.sorted_tables):
+                writing.execute(sa.delete(table))
+            copy_rows(reading, writing)
+        source.close()
 
     def close(self) -> None:
         """Release files."""

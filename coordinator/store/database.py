@@ -7,20 +7,18 @@ tables here are those to which the steps in ``migrations`` lead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
+from coordinator.store.place import Place
 from coordinator.store.schema import Step, migrate, missing_steps, require_latest
 from protocol.durable import open_sqlite, storage_errors
 from protocol.errors import ConcurrentChange, StorageError
-
-DATABASE = "coordinator.sqlite"
-"""The file's name in the coordinator's state directory."""
 
 metadata = sa.MetaData()
 
@@ -77,41 +75,52 @@ rounds = sa.Table(
     sa.Column("index", sa.Integer, primary_key=True),
     sa.Column("request", sa.LargeBinary, nullable=False),
     sa.Column("tag_seed", sa.String, nullable=False),
-    sa.Column("statements", sa.JSON),
+    # None is NULL, also in a row that is copied.
+    sa.Column("statements", sa.JSON(none_as_null=True)),
     sa.Column("burnt", sa.String),
     sa.Column("masked_sum", sa.LargeBinary),
 )
 
 
 CONFLICTS = frozenset(
-    {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_ROWID", "SQLITE_BUSY_SNAPSHOT"}
+    {
+        "SQLITE_CONSTRAINT_PRIMARYKEY",
+        "SQLITE_CONSTRAINT_UNIQUE",
+        "SQLITE_BUSY_SNAPSHOT",
+        "23505",  # unique_violation
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+    }
 )
 """What the database says when somebody else wrote first: a key that is taken, a row that changed under a transaction."""
+SCHEMA_LOCK = 0x637573746F646573
+"""Key of PostgreSQL's advisory lock under which one process at a time looks at the schema and changes it."""
+POOL, POOL_OVERFLOW = 8, 56
+"""Connections kept, and as many more while calls come at once; PostgreSQL allows 100 in all unless it is told otherwise."""
 
 
 class Database:
     """The coordinator's database."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Open or create it.
 
-        Raises: SchemaOutdated, SchemaUnknown if it is of another schema; StorageError if it cannot be opened.
+        Raises: SchemaOutdated, SchemaUnknown if it is of another schema; StorageError if it cannot be opened, or if
+            PostgreSQL does not put on disk what it commits.
         """
-        self._engine = open_sqlite(
-            place, journal_mode="WAL", prepare=lambda connection: require_latest(connection, metadata)
-        )
+        self._engine = _opened(place, lambda connection: require_latest(connection, metadata))
 
     @staticmethod
-    def migrate(place: Path, *, dry_run: bool) -> tuple[Step, ...]:
+    def migrate(place: Place, *, dry_run: bool) -> tuple[Step, ...]:
         """Bring a database to the present schema; return the steps that were, or would be, taken.
 
         Raises: SchemaUnknown; StorageError if it is not there or cannot be opened.
         """
-        if not place.exists():
+        if isinstance(place, Path) and not place.exists():
             raise StorageError(f"{place} is not there")
         steps: list[Step] = []
         take = missing_steps if dry_run else migrate
-        open_sqlite(place, journal_mode="WAL", prepare=lambda connection: steps.extend(take(connection))).dispose()
+        _opened(place, lambda connection: steps.extend(take(connection))).dispose()
         return tuple(steps)
 
     @contextmanager
@@ -129,19 +138,47 @@ class Database:
                 raise ConcurrentChange(error.detail) from cause
             raise
 
-    def insert(self, table: sa.Table) -> sqlite.Insert:
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """Return an INSERT that can say what happens on a conflict."""
-        return sqlite.insert(table)
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
 
     def scrub(self) -> None:
-        """Let values just deleted linger nowhere; best effort while others read, the next call makes up for it."""
+        """Let values just deleted linger no longer than they must; best effort, the next call makes up for it.
+
+        SQLite: nowhere. PostgreSQL: until their pages and its write-ahead log are used again; it does not overwrite.
+        """
+        statement = "PRAGMA wal_checkpoint(TRUNCATE)" if self._is_sqlite else "VACUUM mailbox, rounds"
         with storage_errors(), self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(statement)
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
         """Release it."""
         self._engine.dispose()
 
 
+def _opened(place: Place, prepare: Callable[[sa.Connection], None]) -> sa.Engine:
+    if isinstance(place, Path):
+        return open_sqlite(place, journal_mode="WAL", prepare=prepare)
+    engine = sa.create_engine(
+        place, pool_size=POOL, max_overflow=POOL_OVERFLOW, pool_pre_ping=True, hide_parameters=True
+    )
+    try:
+        with storage_errors(), engine.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                if connection.exec_driver_sql(f"SHOW {setting}").scalar_one() == "off":
+                    raise StorageError(f"PostgreSQL has {setting} off: what it commits would not survive a power cut")
+            prepare(connection)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
 def _code(error: Any) -> str:
-    return getattr(error, "sqlite_errorname", "")
+    """Return what SQLite or PostgreSQL calls an error."""
+    return getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None) or ""

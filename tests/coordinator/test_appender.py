@@ -17,6 +17,8 @@ from protocol.errors import (
 from protocol.log.note import SignedCheckpoint
 from tests.world import CATALOGUE
 
+pytestmark = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
+
 
 def another(version):
     return CATALOGUE.model_copy(update={"version": version})
@@ -163,6 +165,6 @@ def test_witness_that_was_away_catches_up(world):
 
 def test_checkpoint_survives_a_restart(world):
     expected = world.appender.latest()
-    database = Database(world.root / "coordinator.sqlite")
+    database = Database(world.place or world.root / "coordinator.sqlite")
     assert Appender(database, genesis=world.roster.digest(), clock=world.clock).latest() == expected
     database.close()

@@ -1,7 +1,6 @@
 """The mailbox: a message is delivered until it is answered, the first answer counts, and what is stored stays stored."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from coordinator.store.database import Database
+from coordinator.store.database import mailbox as stored
 from coordinator.store.mail import Bell, Letter, Mailbox, Reply
 from protocol.errors import StorageError
 
@@ -19,12 +20,10 @@ PATIENCE_SECONDS = 20
 
 
 @pytest.fixture
-def mailbox(tmp_path):
-    database = Database(tmp_path / "c.sqlite")
+def mailbox(database):
     made = Mailbox(database)
     made.put([ONE])
-    yield made
-    database.close()
+    return made
 
 
 def letters(count, borough="borough-1"):
@@ -160,24 +159,27 @@ def test_reply_that_cannot_be_written_fails_alone(mailbox, monkeypatch):
     assert {one.message_id for one in mailbox.replies([f"m{n}" for n in range(4)])} == {"m0", "m1", "m3"}
 
 
-def test_stored_reply_is_seen_by_another_connection_before_anybody_is_woken(mailbox, tmp_path):
-    seen = []
+def test_stored_reply_is_seen_by_another_connection_before_anybody_is_woken(mailbox, place):
+    seen, other = [], Database(place)
 
     def look():
-        with sqlite3.connect(tmp_path / "c.sqlite") as connection:
-            seen.append(connection.execute("SELECT reply FROM mailbox").fetchall())
+        with other.transaction() as connection:
+            seen.append(connection.execute(sa.select(stored.c.reply)).fetchall())
 
     mailbox.answered.ring = look
     mailbox.store_reply(Reply("m1", "borough-1", b"reply"))
     assert seen == [[(b"reply",)]]
+    other.close()
 
 
 KILLED = """
 import os, sys, threading
 from pathlib import Path
+import sqlalchemy as sa
 from coordinator.store.database import Database
 from coordinator.store.mail import Letter, Mailbox, Reply
-mailbox = Mailbox(Database(Path(sys.argv[1])))
+place = sys.argv[1]
+mailbox = Mailbox(Database(sa.make_url(place) if "://" in place else Path(place)))
 mailbox.put([Letter(f"m{n}", "borough-1", b"ask", 100.0) for n in range(8)])
 mailbox.answered.ring = lambda: None
 stores = [threading.Thread(target=mailbox.store_reply, args=(Reply(f"m{n}", "borough-1", b"%d" % n),)) for n in range(5)]
@@ -187,16 +189,16 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path):
+def test_what_was_acknowledged_survives_a_kill(place):
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "c.sqlite")],
+        [sys.executable, "-c", KILLED, str(place)],
         check=False,
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
     )
     assert done.returncode == -9
-    database = Database(tmp_path / "c.sqlite")
+    database = Database(place)
     mailbox = Mailbox(database)
     ids = [f"m{n}" for n in range(8)]
     assert {one.message_id: one.content for one in mailbox.replies(ids)} == {f"m{n}": b"%d" % n for n in range(5)}

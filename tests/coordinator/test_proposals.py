@@ -7,6 +7,8 @@ from protocol.errors import BadSignature, ConcurrentChange, PlanInvalid, StateEr
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import custodian_quorum
 
+pytestmark = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
+
 
 @pytest.fixture
 def document(world):

