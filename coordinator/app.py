@@ -108,6 +108,7 @@ class Coordinator:
             report=lambda method, code, detail: self._report(code, f"{method}: {detail}"),
             register=self._register_services,
             threads=self.settings.server_threads,
+            calls_per_minute=self.settings.calls_per_minute,
         )
 
     def _register_services(self, server: grpc.Server) -> None:

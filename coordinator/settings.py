@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from protocol.ids import PartyId, Role
+from protocol.rpc.allowance import CALLS_PER_MINUTE
 from protocol.rpc.party import PartySettings
 
 
@@ -30,3 +31,5 @@ class CoordinatorSettings(PartySettings):
     """File with the password of that user."""
     server_threads: int = Field(ge=16)
     """Calls served at once; each borough's stream holds one."""
+    calls_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=60)
+    """How often one party may call one method."""

@@ -36,7 +36,7 @@ from protocol.sealing.secret import Secret
 Report = Callable[[str, str], None]
 EXPIRY_CHECK_SECONDS = 60.0
 """How soon after its end a plan's key is gone, whoever asks."""
-SERVICE_THREADS = 8
+SERVICE_THREADS = 32
 
 
 class UnmaskerProcess:
@@ -92,6 +92,7 @@ class UnmaskerProcess:
                 UnmaskerService(self.unmasker), server
             ),
             threads=SERVICE_THREADS,
+            calls_per_minute=self.settings.calls_per_minute,
         )
         self._closing.start()
 
@@ -140,6 +141,7 @@ class WitnessProcess:
                 WitnessService(self._witness), server
             ),
             threads=SERVICE_THREADS,
+            calls_per_minute=self.settings.calls_per_minute,
         )
 
     def stop(self, *, grace_seconds: float) -> None:

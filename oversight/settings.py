@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from protocol.ids import Role
+from protocol.rpc.allowance import CALLS_PER_MINUTE
 from protocol.rpc.party import PartySettings
 
 
@@ -19,6 +21,8 @@ class UnmaskerSettings(PartySettings):
 
     listen: str
     """``host:port`` to listen on."""
+    calls_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=60)
+    """How often one party may call one method."""
 
 
 class WitnessSettings(PartySettings):
@@ -29,6 +33,8 @@ class WitnessSettings(PartySettings):
 
     listen: str
     """``host:port`` to listen on."""
+    calls_per_minute: int = Field(default=CALLS_PER_MINUTE, ge=60)
+    """How often one party may call one method."""
 
 
 class CustodianSettings(PartySettings):

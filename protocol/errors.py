@@ -226,6 +226,14 @@ class RoleForbidden(RefusalError):
     public_message = "This role may not do this."
 
 
+class TooManyCalls(RefusalError):
+    """One caller calls one method more often, or more times at once, than a server allows."""
+
+    code = "access.too_many_calls"
+    public_message = "Too many calls."
+    remedy_text = "Wait a minute. If this party works as it should, raise calls_per_minute at the server."
+
+
 class Expired(RefusalError):
     """A document is used outside its validity."""
 

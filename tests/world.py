@@ -258,7 +258,8 @@ class World:
         """
         names: dict[PartyId, Role] = {"coordinator": "coordinator", "unmasker": "unmasker"}
         names |= {f"custodian-{n}": "custodian" for n in (1, 2, 3)} | {f"witness-{n}": "witness" for n in (1, 2, 3)}
-        names |= {"issuer": "issuer", "investigator": "investigator", "investigator-2": "investigator"}
+        names |= {"issuer": "issuer", "issuer-2": "issuer"}
+        names |= {"investigator": "investigator", "investigator-2": "investigator"}
         names |= {"auditor": "auditor"} | {f"borough-{n}": "borough" for n in range(1, boroughs + 1)}
         keys = {name: SigningKey.generate() for name in names}
         envelope_keys = {name: HPKEPrivateKey.generate() for name, role in names.items() if role == "custodian"}

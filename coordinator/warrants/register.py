@@ -157,7 +157,7 @@ class Register:
         elif kind == "withdrawal":
             withdrawal, signer = verify_signed_by_role(envelope, Withdrawal, roster, "issuer")
             _require_self(party, signer, withdrawal.issuer)
-            self._warrant(withdrawal.warrant)
+            self._own_warrant(withdrawal.warrant, party)
         else:
             approval, signer = verify_signed_by_role(envelope, Approval, roster, "custodian")
             _require_self(party, signer, approval.custodian)
@@ -205,18 +205,24 @@ class Register:
                     found[approval.custodian] = approval.digest()
         return found
 
+    def _own_warrant(self, digest: Digest, party: Party) -> Warrant:
+        """Return a warrant that this party issued or was given. Raises: NotLogged, also if it is somebody else's."""
+        warrant = self._warrant(digest)
+        if party.id != (warrant.issuer if party.role == "issuer" else warrant.investigator):
+            # In the same words as for one that does not exist: who may not know of it learns nothing by asking.
+            raise NotLogged(f"the warrant is not {party.id}'s")
+        return warrant
+
     def open(self, investigator: Party, envelope: Envelope) -> tuple[int, StoredFlag]:
         """Log an opening and return its index and the flag whose ciphertext may now leave.
 
         Asked again after a lost answer it returns the logged opening; a warrant that ended meanwhile gives nothing.
-        Raises: RoleForbidden, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, DigestMismatch.
+        Raises: NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, DigestMismatch.
         """
         roster = self._appender.history.public.roster
         opening, signer = verify_signed_by_role(envelope, Opening, roster, "investigator")
         _require_self(investigator, signer, opening.investigator)
-        warrant = self._warrant(opening.warrant)
-        if warrant.investigator != investigator.id:
-            raise RoleForbidden(f"the warrant names another investigator than {investigator.id}")
+        warrant = self._own_warrant(opening.warrant, investigator)
         if (opening.flag_id, opening.header) not in {(named.flag_id, named.header) for named in warrant.flags}:
             raise DigestMismatch("the warrant does not name this flag")
         flag = self._flag(opening.flag_id, opening.header)

@@ -1,8 +1,8 @@
 """Servers: mutual TLS, the roster as the list of guests, the access table at the door, errors as codes.
 
-Rules this module keeps: no handler runs before the caller's certificate is matched to the roster and its role to the
-access table; a peer learns an error's code and public message, the party's own log learns the rest; of a fault of our
-own a peer learns that there was one.
+Rules this module keeps: no handler runs before the caller's certificate is matched to the roster, its call counted against
+what one caller may ask, and its role matched to the access table; a peer learns an error's code and public message, the
+party's own log learns the rest; of a fault of our own a peer learns that there was one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -19,10 +20,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from protocol.documents.roster import Party, Roster
 from protocol.errors import PeerNotInRoster, ProtocolError, RoleForbidden
 from protocol.rpc.access import ACCESS
+from protocol.rpc.allowance import CALLS_PER_MINUTE, Allowance
 from protocol.rpc.channel import SERVER_OPTIONS, TLSFiles
 from protocol.rpc.identity import roster_party
 from protocol.rpc.status import CODE_KEY, status_of
 
+LEAST_AT_ONCE = 4
+"""A borough that reconnects has its old stream and its new one for a moment."""
 BUG = "bug"
 """Code under which a party's own log gets an exception that nobody foresaw."""
 
@@ -39,11 +43,12 @@ def caller_of(context: grpc.ServicerContext, roster: Roster) -> Party:
 
 
 class Door(grpc.ServerInterceptor):
-    """Admits callers by roster and access table, and turns our errors into statuses."""
+    """Admits callers by roster, allowance and access table, and turns our errors into statuses."""
 
-    def __init__(self, roster: Callable[[], Roster], report: Report) -> None:
+    def __init__(self, roster: Callable[[], Roster], report: Report, allowance: Allowance) -> None:
         self._roster = roster
         self._report = report
+        self._allowance = allowance
 
     def intercept_service(
         self,
@@ -56,16 +61,19 @@ class Door(grpc.ServerInterceptor):
             return None
         method = handler_call_details.method
 
-        def admit(context: grpc.ServicerContext) -> None:
+        @contextmanager
+        def admitted(context: grpc.ServicerContext) -> Iterator[None]:
             party = caller_of(context, self._roster())
-            if party.role not in ACCESS.get(method, frozenset()):
-                raise RoleForbidden(f"{party.role} {party.id} called {method}")
+            with self._allowance.call(party, method):
+                if party.role not in ACCESS.get(method, frozenset()):
+                    raise RoleForbidden(f"{party.role} {party.id} called {method}")
+                yield
 
         def unary(behaviour: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
             def guarded(request: Any, context: grpc.ServicerContext) -> Any:
                 try:
-                    admit(context)
-                    return behaviour(request, context)
+                    with admitted(context):
+                        return behaviour(request, context)
                 except ProtocolError as error:
                     self._abort(context, method, error)
                 except Exception as error:  # noqa: BLE001 - the border of the service
@@ -78,8 +86,8 @@ class Door(grpc.ServerInterceptor):
         ) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
             def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
                 try:
-                    admit(context)
-                    yield from behaviour(request, context)
+                    with admitted(context):
+                        yield from behaviour(request, context)
                 except ProtocolError as error:
                     self._abort(context, method, error)
                 except Exception as error:  # noqa: BLE001 - the border of the service
@@ -127,6 +135,7 @@ def serve(
     report: Report,
     register: Callable[[grpc.Server], None],
     threads: int,
+    calls_per_minute: int = CALLS_PER_MINUTE,
 ) -> tuple[grpc.Server, int]:
     """Start a server and return it with its port.
 
@@ -134,12 +143,14 @@ def serve(
         address: ``host:port``; port 0 takes a free one.
         roster: Returns the roster that counts now.
         register: Adds the services.
-        threads: Calls served at once; a bidirectional stream holds one for its life.
+        threads: Calls served at once; a bidirectional stream holds one for its life. One caller may hold a quarter of them.
+        calls_per_minute: Of one caller to one method.
     Raises: PeerNotInRoster never here; OSError-like RuntimeError of gRPC if the port is taken.
     """
+    allowance = Allowance(per_minute=calls_per_minute, at_once=max(LEAST_AT_ONCE, threads // 4))
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
-        interceptors=(Door(roster, report),),
+        interceptors=(Door(roster, report, allowance),),
         options=(*SERVER_OPTIONS, ("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 10_000)),
     )
     register(server)

@@ -18,6 +18,7 @@ from protocol.errors import (
     RefusalError,
     StateError,
     StorageError,
+    TooManyCalls,
     TransportError,
     VerificationError,
 )
@@ -36,6 +37,8 @@ class Status:
 
 
 TABLE: Final[dict[type[ProtocolError], Status]] = {
+    # Before its branch: who waits may call again, as of no other refusal.
+    TooManyCalls: Status(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, 5),
     ConfigurationError: Status(grpc.StatusCode.INVALID_ARGUMENT, 400, 3),
     VerificationError: Status(grpc.StatusCode.INVALID_ARGUMENT, 422, 4),
     RefusalError: Status(grpc.StatusCode.PERMISSION_DENIED, 403, 5),

@@ -189,7 +189,7 @@ def test_approval_for_one_recipient_is_worthless_to_another(flagged):
             context,
             commitment=header.share_commitments[share.share_index - 1],
         )
-    with pytest.raises(RoleForbidden):
+    with pytest.raises(NotLogged):
         ask_to_open(
             world, opening_of(world, warrant, header, approvals_of(world, warrant), "investigator-2"), "investigator-2"
         )
