@@ -15,6 +15,8 @@ from oversight.audit.proof import check_leaf_proof, leaf_proof
 from oversight.audit.verify import read_mirror, verify_directory
 from oversight.audit.watch import Growth, Watch
 from oversight.reports.model_card import model_card, write_card
+from oversight.reports.period_report import period_report
+from oversight.reports.records import write_report
 from protocol.clock import SystemClock
 from protocol.errors import ConfigurationError
 from protocol.history.public import PublicRecord
@@ -104,6 +106,28 @@ def card(
     with explained_errors():
         made = model_card(read_mirror(directory, genesis=genesis).history, plan)
         paths = write_card(made, out)
+        if as_json:
+            typer.echo(made.encode(), nl=False)
+            return
+        for path in paths:
+            typer.echo(path)
+
+
+@audit_app.command("report")
+def report(
+    directory: Directory,
+    genesis: Genesis,
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the period, in UTC.")],
+    last: Annotated[datetime, typer.Option("--until", formats=["%Y-%m-%d"], help="Its last day.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report and the two records.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the oversight board's report of a period, and with it the transparency record and the DPIA, filled as far as
+    the log knows; the whole log is checked first, and nothing else is read."""
+    with explained_errors():
+        history = read_mirror(directory, genesis=genesis).history
+        made = period_report(history, first=first.date(), last=last.date())
+        paths = write_report(made, history, out)
         if as_json:
             typer.echo(made.encode(), nl=False)
             return

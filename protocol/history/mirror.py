@@ -8,10 +8,12 @@ is dated later than its witnesses' time.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 
+from protocol.documents.base import Document
 from protocol.documents.roster import Roster
 from protocol.errors import (
     CheckpointInvalid,
@@ -30,6 +32,8 @@ from protocol.log.leaf import Leaf, Skeleton
 from protocol.log.merkle import MerkleTree
 from protocol.log.note import SignedCheckpoint, cosignature_times, require_witnesses, verify_log_signature
 from protocol.signing.dsse import Envelope
+
+D = TypeVar("D", bound=Document)
 
 DAY_TOLERANCE = timedelta(days=1)
 """How far a leaf's day may lie ahead of its witnesses' clocks. Days decide what a budget's window still holds."""
@@ -93,6 +97,12 @@ class History:
         if version == 0:
             raise UnknownSigner(f"no roster stands in the log up to index {index}")
         return self.public.rosters[version - 1]
+
+    def documents(self, kind: type[D]) -> Iterator[tuple[Skeleton, D]]:
+        """Yield every public document of a kind with its leaf's skeleton, in the log's order."""
+        for skeleton in self.skeletons:
+            if PUBLIC.get(skeleton.kind) is kind and skeleton.document is not None:
+                yield skeleton, Envelope.decode(skeleton.document.encode()).document(kind)
 
     def apply(self, leaf: Leaf) -> int:
         """Add a leaf, if the rules allow it, and return its index.
