@@ -5,25 +5,49 @@ An association that is neither declared nor searched for is not to be seen here 
 
 from __future__ import annotations
 
-from borough_node.features.indicator import Indicator, Subject, counted
+from datetime import timedelta
+
+import polars as pl
+from polars import col
+
+from borough_node.features.events import Facts
+from borough_node.features.indicator import Indicator, Subject, counted, rows
+from borough_node.sources.contract.column import DTYPES
 
 _NOTE = (
     "Declarations are a duty of the post; a declared association is no misconduct. Read only beside searches and only "
     "within the borough."
 )
 
+
+def _declared(facts: Facts) -> pl.LazyFrame:
+    """Declarations, those of associations with the searches for the associate."""
+    declarations, both = facts.known.tables["declarations"], ["person", "subject_ref"]
+    searched = facts.lookups.lazy().join(declarations.filter(col("kind") == "association"), on=both, how="semi")
+    found = searched.group_by(both).agg(searches=col("caseless").sum().cast(pl.Int64), first_search=col("at").min())
+    return declarations.join(found.with_columns(kind=pl.lit("association")), on=[*both, "kind"], how="left")
+
+
+def _undeclared(facts: Facts) -> pl.LazyFrame:
+    """One row per person and subject, neither vulnerable nor declared, who was searched for without a case."""
+    strangers = facts.lookups.lazy().filter("caseless", col("subject_ref").is_not_null(), ~col("subject_vulnerable"))
+    declared = facts.known.tables["declarations"]
+    return (
+        strangers.join(declared, on=["person", "subject_ref"], how="anti")
+        .group_by("person", "subject_ref")
+        .agg(times=pl.len(), months=col("at").dt.truncate("1mo").n_unique())
+    )
+
+
 DECLARED = Subject(
     name="declarations",
     sensitivity="personal",
     legal_note=_NOTE,
-    rows="SELECT d.*, f.searches, f.first_search FROM declarations_known AS d LEFT JOIN"
-    " (SELECT person, subject_ref, count(*) FILTER (caseless) AS searches, min(lookup_facts.at) AS first_search FROM lookup_facts"
-    " WHERE subject_ref IS NOT NULL GROUP BY person, subject_ref) AS f"
-    " ON f.person = d.person AND f.subject_ref = d.subject_ref AND d.kind = 'association'",
+    rows=_declared,
     indicators=(
         Indicator(
             name="declarations",
-            sql="count(*)",
+            value=rows(),
             definition="Declarations ever made.",
             unit="declarations",
             direction=0,
@@ -31,7 +55,7 @@ DECLARED = Subject(
         ),
         Indicator(
             name="declared_associations",
-            sql=counted("kind = 'association'"),
+            value=counted(col("kind") == "association"),
             definition="Associations declared.",
             unit="declarations",
             direction=0,
@@ -39,21 +63,21 @@ DECLARED = Subject(
         ),
         Indicator(
             name="refused_interests",
-            sql=counted("decision = 'refused'"),
+            value=counted(col("decision") == "refused"),
             definition="Interests or associations that the force refused.",
             unit="declarations",
             reason="The force had refused an interest that you declared.",
         ),
         Indicator(
             name="late_declarations",
-            sql=counted("CAST(since AS TIMESTAMP) < declared_at - INTERVAL 90 DAY"),
+            value=counted(col("since").cast(DTYPES["time"]) < col("declared_at") - timedelta(days=90)),
             definition="Interests or associations declared more than 90 days after they began.",
             unit="declarations",
             reason="You declared an interest or association long after it began.",
         ),
         Indicator(
             name="gifts_declared",
-            sql=counted("kind = 'gift'"),
+            value=counted(col("kind") == "gift"),
             definition="Gifts declared.",
             unit="declarations",
             direction=0,
@@ -61,14 +85,14 @@ DECLARED = Subject(
         ),
         Indicator(
             name="associates_searched",
-            sql="coalesce(sum(searches), 0)",
+            value=col("searches").sum(),
             definition="Searches without a case for a person whom one has declared as an associate.",
             unit="searches",
             reason="You searched for somebody whom you know privately, without a stated case.",
         ),
         Indicator(
             name="searched_before_declared",
-            sql=counted("first_search < declared_at"),
+            value=counted(col("first_search") < col("declared_at")),
             definition="Associates who were searched for before they were declared.",
             unit="people",
             reason="You searched for somebody before you declared that you know them.",
@@ -80,20 +104,18 @@ UNDECLARED = Subject(
     name="undeclared",
     sensitivity="personal",
     legal_note=_NOTE,
-    rows="SELECT f.person, count(*) AS times, count(DISTINCT date_trunc('month', f.at)) AS months FROM lookup_facts AS f"
-    " ANTI JOIN declarations_known AS d ON d.person = f.person AND d.subject_ref = f.subject_ref"
-    " WHERE f.caseless AND f.subject_ref IS NOT NULL AND NOT f.subject_vulnerable GROUP BY f.person, f.subject_ref",
+    rows=_undeclared,
     indicators=(
         Indicator(
             name="undeclared_subject_months",
-            sql="max(months)",
+            value=col("months").max(),
             definition="Most months in which one person, neither vulnerable nor declared, was searched for without a case.",
             unit="months",
             reason="Over months you searched for one and the same person whom you had not declared.",
         ),
         Indicator(
             name="undeclared_subject_lookups",
-            sql="max(times)",
+            value=col("times").max(),
             definition="Most searches without a case for one person who is neither vulnerable nor declared.",
             unit="searches",
             reason="You searched often for one person whom you had not declared.",

@@ -5,21 +5,29 @@ Leave is left out of working days, duty elsewhere too; a site without readers, o
 
 from __future__ import annotations
 
-from borough_node.features.indicator import COUNT, SHARE, Indicator, Subject, counted
+from datetime import timedelta
 
-_WORKING = "claimed_location IN ('office', 'home') AND NOT on_leave"
-_UNBADGED = "office AND watched AND NOT badged AND NOT on_leave"
+from polars import col
+
+from borough_node.features.indicator import COUNT, SHARE, Indicator, Subject, counted
+from borough_node.sources.contract.column import DTYPES
+
+_THERE = col("office") & ~col("on_leave")
+_WORKING = col("claimed_location").is_in(("office", "home")) & ~col("on_leave")
+_UNBADGED = _THERE & col("watched") & ~col("badged")
+_SHOWN = _THERE & (col("badged") | ~col("watched"))
+_DAY = col("claim_date").cast(DTYPES["time"])
 
 ATTENDANCE = Subject(
     name="attendance",
     sensitivity="personal",
     legal_note="Attendance claims and badge logs of people under a written attendance policy. Badge logs protect premises; "
     "comparing them with claims needs its own recorded purpose and a notice to staff.",
-    rows="SELECT * FROM claim_facts",
+    rows=lambda facts: facts.claims.lazy(),
     indicators=(
         Indicator(
             name="unbadged_office_claims",
-            sql=counted(_UNBADGED),
+            value=counted(_UNBADGED),
             definition="Days claimed in an office whose every door has a reader, without any badge anywhere that day; "
             "leave and outages excused.",
             unit="days",
@@ -27,7 +35,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="unbadged_office_share",
-            sql=f"{counted(_UNBADGED)} / ({counted('office AND watched AND NOT on_leave')} + 5.0)",
+            value=counted(_UNBADGED) / (counted(_THERE & col("watched")) + 5.0),
             definition="Share of the claimed office days that badges could show and do not, five days added.",
             unit="share",
             transform=SHARE,
@@ -35,8 +43,9 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="office_shortfall",
-            sql=f"greatest(0, max(policy_office_share) - {counted('office AND NOT on_leave AND (badged OR NOT watched)')}"
-            f" / ({counted(_WORKING)} + 5.0))",
+            value=(col("policy_office_share").max() - counted(_SHOWN) / (counted(_WORKING) + 5.0)).clip(
+                lower_bound=0.0
+            ),
             definition="How far the shown share of office days lies below the policy's; days that badges could not show "
             "count as shown, five working days are added.",
             unit="share",
@@ -45,7 +54,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="claimed_office_share",
-            sql=f"{counted('office AND NOT on_leave')} / ({counted(_WORKING)} + 5.0)",
+            value=counted(_THERE) / (counted(_WORKING) + 5.0),
             definition="Share of working days claimed in the office, five days added.",
             unit="share",
             transform=SHARE,
@@ -54,14 +63,14 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="unbadged_edge_days",
-            sql=counted(f"{_UNBADGED} AND edge_of_week"),
+            value=counted(_UNBADGED & col("edge_of_week")),
             definition="Of the unbadged office days, Mondays and Fridays.",
             unit="days",
             reason="Claimed office days without a badge fall on Mondays and Fridays.",
         ),
         Indicator(
             name="short_office_days",
-            sql=counted("office AND watched AND badged AND NOT on_leave AND badge_hours < 4"),
+            value=counted(_THERE & col("watched") & col("badged") & (col("badge_hours") < 4)),
             definition="Claimed office days with less than four hours between the first and the last badge.",
             unit="days",
             transform=COUNT,
@@ -69,21 +78,21 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="office_claims_on_leave",
-            sql=counted("office AND on_leave"),
+            value=counted(col("office") & col("on_leave")),
             definition="Office days claimed on days of annual leave without a duty.",
             unit="days",
             reason="You claimed office days on days of leave.",
         ),
         Indicator(
             name="attendance_claims_late",
-            sql=counted("office AND entered_at > CAST(claim_date AS TIMESTAMP) + INTERVAL 7 DAY"),
+            value=counted(col("office") & (col("entered_at") > _DAY + timedelta(days=7))),
             definition="Office days claimed more than a week afterwards.",
             unit="days",
             reason="You claimed office days more than a week afterwards.",
         ),
         Indicator(
             name="attendance_claims_amended",
-            sql=counted("amended_at IS NOT NULL"),
+            value=counted(col("amended_at").is_not_null()),
             definition="Claims changed after they were entered.",
             unit="days",
             direction=0,
@@ -91,7 +100,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="attendance_claims_by_others",
-            sql=counted("entered_by <> staff_no"),
+            value=counted(col("entered_by") != col("staff_no")),
             definition="Claims that somebody else entered.",
             unit="days",
             direction=0,
@@ -99,7 +108,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="office_days_unwatched",
-            sql=counted("office AND NOT watched"),
+            value=counted(col("office") & ~col("watched")),
             definition="Claimed office days that no badge could show: a site without readers, an outage.",
             unit="days",
             direction=0,
@@ -107,7 +116,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="home_days",
-            sql=counted("claimed_location = 'home'"),
+            value=counted(col("claimed_location") == "home"),
             definition="Days claimed at home.",
             unit="days",
             direction=0,
@@ -115,7 +124,7 @@ ATTENDANCE = Subject(
         ),
         Indicator(
             name="off_site_duty_days",
-            sql=counted("claimed_location = 'off_site_duty'"),
+            value=counted(col("claimed_location") == "off_site_duty"),
             definition="Days claimed on duty elsewhere.",
             unit="days",
             direction=0,

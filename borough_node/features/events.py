@@ -1,194 +1,264 @@
 """Facts about single duties, searches and days that several subjects share, as of a cutoff.
 
 Rules this module keeps: where a badge could not have been read (no reader, an outage, nothing recorded yet), its absence
-proves nothing. Sickness hides behind `other_absence`; no indicator asks who was absent for that.
+proves nothing. Sickness hides behind `other_absence`; no indicator asks who was absent for that. Whole columns at a
+time, each large table sorted once and by one number: sorts by two cost ten times as much.
 """
 
 from __future__ import annotations
 
-from borough_node.sources.contract.cutoffs import date_of, window_start
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+from polars import col
+
+from borough_node.sources.contract.column import DTYPES
 from borough_node.sources.contract.work import WORKED_TYPES
-from borough_node.sources.file import literal
-from borough_node.sources.personnel.asof import local_time
-from borough_node.sources.personnel.staging import Staged
+from borough_node.sources.personnel.asof import Known
 
-WORKED = ", ".join(map(literal, WORKED_TYPES))
-LEAVE = "'annual_leave', 'rest_day'"
-
-MACROS = (
-    # Minutes of [s, e) within [a, b); everything in minutes since 1970, local time.
-    "CREATE OR REPLACE TEMP MACRO within(s, e, a, b) AS greatest(0, least(e, b) - greatest(s, a))",
-    # Nights are 20:00 to 06:00 local; a duty begins on day d, and ends on it or on one of the two days after.
-    "CREATE OR REPLACE TEMP MACRO night_minutes(s, e) AS within(s, e, s // 1440 * 1440 - 240, s // 1440 * 1440 + 360)"
-    " + within(s, e, s // 1440 * 1440 + 1200, s // 1440 * 1440 + 1800)"
-    " + within(s, e, s // 1440 * 1440 + 2640, s // 1440 * 1440 + 3240)",
-    # The first of January 1970 was a Thursday: day d is (d + 3) mod 7 days after a Monday.
-    "CREATE OR REPLACE TEMP MACRO weekend_minutes(s, e) AS within(s, e,"
-    " (s // 1440 - (s // 1440 + 3) % 7 + 5) * 1440, (s // 1440 - (s // 1440 + 3) % 7 + 7) * 1440)",
-    "CREATE OR REPLACE TEMP MACRO premium_minutes(s, e) AS night_minutes(s, e) + weekend_minutes(s, e)",
-)
+LEAVE = ("annual_leave", "rest_day")
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAY_MINUTES = 1440
 
 
-def create_facts(staged: Staged, cutoff: int) -> None:
-    """Make, or make anew, ``duty_facts``, ``duty_presence``, ``leave_days``, ``lookup_facts`` and ``claim_facts``."""
-    for macro in MACROS:
-        staged.run(macro)
-    sees_badges = not {"access_events", "sites"} & set(staged.settings.absent)
-    zone = staged.settings.time_zone
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Facts:
+    """What subjects count, one row per event; every frame has ``person``."""
 
-    def local(instant: str) -> str:
-        return local_time(instant, zone=zone, cutoff=cutoff)
+    known: Known
+    members: pl.DataFrame
+    duties: pl.DataFrame
+    """Duties in the window: what was booked, and whether a badge could show it."""
+    presence: pl.DataFrame
+    """Of these, the duties that a badge could show: whether one does."""
+    leave_days: pl.DataFrame
+    """Whole days of leave or rest on which no worked duty begins, as far as something was claimed for them; ``annual``."""
+    lookups: pl.DataFrame
+    """Searches: without a case (outages of the linking excused), off duty."""
+    claims: pl.DataFrame
+    """Attendance claims: what a badge shows on that day."""
 
-    for name, query in (
-        ("badge_outages", _badge_outages(cutoff)),
-        ("lookup_outages", _outages("lookups", cutoff)),
-        ("duty_outages", _outages("duty", cutoff)),
-        ("duty_facts", _duty_facts(local("planned_start"), sees_badges=sees_badges)),
-        ("duty_presence", _DUTY_PRESENCE),
-        ("leave_days", _leave_days(local("planned_start"), local("planned_end"))),
-        ("lookup_facts", _LOOKUP_FACTS),
-        ("claim_facts", _claim_facts(local("a.at"), zone, cutoff, sees_badges=sees_badges)),
-    ):
-        staged.run(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+    def __repr__(self) -> str:
+        return "Facts(<redacted>)"
 
 
-def minutes(local: str) -> str:
-    """Return SQL of the whole minutes since 1970 of a local time."""
-    return f"(epoch_us({local}) // 60000000)"
+def facts_of(known: Known) -> Facts:
+    """Return the facts as of a cutoff."""
+    badges = known.tables["access_events"].select("person", "at").sort("at").collect()
+    duties, presence = _watched(known, _duties(known), badges)
+    claims = known.tables["attendance_claims"].collect()
+    claimed = [claims.lazy().select("person", day="claim_date")]
+    claimed += [known.tables["expenses"].select("person", day="incurred_on")]
+    leave_days = _leave_days(known, duties, pl.concat(claimed))
+    return Facts(
+        known,
+        known.members(),
+        duties,
+        presence,
+        leave_days,
+        _lookups(known, duties),
+        _claims(known, claims, leave_days, badges),
+    )
 
 
-def _outages(system: str, cutoff: int) -> str:
+def _duties(known: Known) -> pl.DataFrame:
+    start, end = pl.coalesce("booked_start", "planned_start"), pl.coalesce("booked_end", "planned_end")
+    own = col("amended_by") == col("staff_no")
+    frame = known.tables["duties"].select(
+        "person",
+        "duty_type",
+        "site",
+        "amended_minutes",
+        "planned_end",
+        start_at=start,
+        end_at=end,
+        worked=col("duty_type").is_in(WORKED_TYPES),
+        booked=col("booked_end").is_not_null(),
+        overtime=col("overtime_minutes").fill_null(0),
+        own_amendment=own & (col("amended_at") > end),
+        others_amendment=~own,
+        amended_late=col("amended_at") > end + 7 * DAY,
+        authorised=col("authorised_by").is_not_null(),
+        self_authorised=col("authorised_by") == col("staff_no"),
+        authorised_late=col("authorised_at") > end + 3 * DAY,
+        swapped=col("swapped_at").is_not_null(),
+        swapped_shortly=col("swapped_at") > col("planned_start") - DAY,
+        in_outage=_during(col("booked_at"), _outages(known, "duty")),
+        local_start=known.local_minutes(col("planned_start")),
+        local_end=known.local_minutes(col("planned_start")) + _minutes(col("planned_end") - col("planned_start")),
+        local_booked_start=known.local_minutes(col("planned_start")) + _minutes(start - col("planned_start")),
+        local_booked_end=known.local_minutes(col("planned_start")) + _minutes(end - col("planned_start")),
+    )
+    planned, booked = (col("local_start"), col("local_end")), (col("local_booked_start"), col("local_booked_end"))
+    return frame.with_columns(
+        night=_night_minutes(*booked) >= 180,
+        premium_gain=_premium_minutes(*booked) - _premium_minutes(*planned),
+    ).collect()
+
+
+def _date(days: pl.Expr) -> pl.Expr:
+    """Return the date of a number of days since 1970."""
+    return days.cast(pl.Int32).cast(pl.Date)
+
+
+def _minutes(span: pl.Expr) -> pl.Expr:
+    return span.to_physical() // 60_000_000
+
+
+def _within(start: pl.Expr, end: pl.Expr, low: pl.Expr, high: pl.Expr) -> pl.Expr:
+    """Minutes of [start, end) within [low, high); all in minutes since 1970, local time."""
+    return pl.max_horizontal(pl.lit(0, pl.Int64), pl.min_horizontal(end, high) - pl.max_horizontal(start, low))
+
+
+def _night_minutes(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    # Nights are 20:00 to 06:00 local; a duty begins on one day, and ends on it or on one of the two days after.
+    day = start // DAY_MINUTES * DAY_MINUTES
+    nights = ((-240, 360), (1200, 1800), (2640, 3240))
+    return pl.sum_horizontal(_within(start, end, day + low, day + high) for low, high in nights)
+
+
+def _premium_minutes(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    # The first of January 1970 was a Thursday: a day is (day + 3) mod 7 days after a Monday.
+    day = start // DAY_MINUTES
+    monday = day - (day + 3) % 7
+    return _night_minutes(start, end) + _within(start, end, (monday + 5) * DAY_MINUTES, (monday + 7) * DAY_MINUTES)
+
+
+def _outages(known: Known, system: str) -> pl.DataFrame:
     """Outages in order, each with the end of the longest begun so far: one look back tells whether one runs."""
-    end = f"coalesce(ended_at, TIMESTAMP '{date_of(cutoff)}')"
-    return (
-        f"SELECT started_at, max({end}) OVER (ORDER BY started_at) AS reach"
-        f" FROM outages_known WHERE system = '{system}' AND {end} > TIMESTAMP '{window_start(cutoff)}'"
-    )
+    end = col("ended_at").fill_null(pl.lit(known.day).cast(DTYPES["time"]))
+    outages = known.tables["outages"].filter(col("system") == system).sort("started_at")
+    return outages.select("site", "started_at", end=end).with_columns(reach=col("end").cum_max()).collect()
 
 
-def _badge_outages(cutoff: int) -> str:
-    end = f"coalesce(o.ended_at, TIMESTAMP '{date_of(cutoff)}')"
-    return (
-        f"SELECT s.site, o.started_at, max({end}) OVER (PARTITION BY s.site ORDER BY o.started_at)"
-        " AS reach FROM outages_known AS o JOIN sites_known AS s"
-        f" ON o.site IS NULL OR o.site = s.site WHERE o.system = 'badge' AND {end} > TIMESTAMP '{window_start(cutoff)}'"
-    )
+def _during(moment: pl.Expr, outages: pl.DataFrame) -> pl.Expr:
+    """Say whether a moment lies in one of a few outages; one that is not known lies in none."""
+    starts, reach = outages["started_at"], outages["reach"]
+    # Before the first there is none: nothing reaches further than the empty value.
+    reached = pl.lit(pl.concat([reach.clear(1), reach]))
+    place = pl.lit(starts).search_sorted(moment, side="right")
+    return (reached.gather(place) > moment).fill_null(value=False)
 
 
-def _duty_facts(local_start: str, *, sees_badges: bool) -> str:
-    """One row per duty in the window: what was booked, and whether a badge shows it.
+def _badge_outages(known: Known) -> pl.DataFrame:
+    """As `_outages`, by site; one without a site is one of every site."""
+    outages = _outages(known, "badge").drop("reach")
+    sites = known.tables["sites"].select("site").collect()
+    everywhere = outages.filter(col("site").is_null()).drop("site").join(sites, how="cross")
+    there = pl.concat([outages.filter(col("site").is_in(sites["site"].implode())), everywhere.select(outages.columns)])
+    return there.sort("started_at").select("site", "started_at", reach=col("end").cum_max().over("site"))
 
-    Names that are only compared become truth values here, so that joins carry few and narrow columns.
-    """
-    start, end = "coalesce(booked_start, planned_start)", "coalesce(booked_end, planned_end)"
-    shift = minutes(local_start)
-    duties = (
-        f"SELECT person, duty_type, site, {start} AS start_at, {end} AS end_at, booked_at, booked_end IS NOT NULL AS booked,"
-        f" duty_type IN ({WORKED}) AS worked, coalesce(overtime_minutes, 0) AS overtime, amended_minutes,"
-        f" amended_by = staff_no AND amended_at > {end} AS own_amendment, amended_by <> staff_no AS others_amendment,"
-        f" amended_at > {end} + INTERVAL 7 DAY AS amended_late,"
-        f" authorised_by IS NOT NULL AS authorised, authorised_by = staff_no AS self_authorised,"
-        f" authorised_at > {end} + INTERVAL 3 DAY AS authorised_late,"
-        " swapped_at IS NOT NULL AS swapped, swapped_at > planned_start - INTERVAL 1 DAY AS swapped_shortly,"
-        f" {shift} AS local_start, {shift} + epoch_us(planned_end - planned_start) // 60000000 AS local_end,"
-        f" {shift} + epoch_us({start} - planned_start) // 60000000 AS local_booked_start,"
-        f" {shift} + epoch_us({end} - planned_start) // 60000000 AS local_booked_end"
-        " FROM duties_known"
-    )
-    columns = (
-        "d.* EXCLUDE (site, local_start, local_end, local_booked_start, local_booked_end),"
-        " night_minutes(d.local_booked_start, d.local_booked_end) >= 180 AS night,"
-        " premium_minutes(d.local_booked_start, d.local_booked_end) - premium_minutes(d.local_start, d.local_end)"
-        " AS premium_gain"
-    )
-    if not sees_badges:
-        return f"SELECT {columns}, false AS watched FROM ({duties}) AS d"
+
+def _readers(known: Known) -> pl.Series:
+    """Sites whose every door has a reader."""
+    return known.tables["sites"].filter("badge_readers").select("site").collect()["site"]
+
+
+def _watched(known: Known, duties: pl.DataFrame, badges: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the duties with ``watched``, and those that are, with ``present``, ``present_overtime``, ``present_gain``."""
+    begun = badges["at"].min()
+    duties = duties.with_row_index("row")
     # A badge is evidence only where every door has a reader, none was out, and readers had begun to record.
+    could = duties.lazy().filter(
+        "worked", "booked", col("site").is_in(_readers(known).implode()), col("start_at") >= pl.lit(begun, DTYPES["time"])
+    ).select("row", "person", "site", "start_at", "end_at", "overtime", "own_amendment", "amended_minutes",
+             "self_authorised").sort("end_at")  # fmt: skip
+    could = could.join_asof(
+        _badge_outages(known).lazy(), left_on="end_at", right_on="started_at", by="site",
+        allow_exact_matches=False, check_sortedness=False,
+    )  # fmt: skip
+    if not known.sees_badges:
+        could = could.clear()
+    watched = could.filter((col("reach") > col("start_at")).fill_null(value=False).not_())
+    # The last badge up to two hours after the end.
+    latest = watched.with_columns(latest=col("end_at") + 2 * HOUR).join_asof(
+        badges.lazy(), left_on="latest", right_on="at", by="person", check_sortedness=False
+    )
+    half = pl.duration(seconds=30 * col("overtime")), pl.duration(seconds=30 * col("amended_minutes"))
+    presence = latest.with_columns(
+        present=(col("at") >= col("start_at") - 2 * HOUR).fill_null(value=False),
+        present_overtime=(col("at") >= col("end_at") - half[0]).fill_null(value=False),
+        present_gain=(col("at") >= col("end_at") - half[1]).fill_null(value=False),
+    ).collect()
+    seen = np.zeros(duties.height, dtype=bool)
+    seen[presence["row"].to_numpy()] = True
+    return duties.with_columns(watched=pl.Series(seen)), presence
+
+
+def _leave_days(known: Known, duties: pl.DataFrame, claimed: pl.LazyFrame) -> pl.DataFrame:
+    off = known.tables["duties"].filter(col("duty_type").is_in(LEAVE))
+    first, last = (
+        known.local_minutes(col("planned_start")) // DAY_MINUTES,
+        known.local_minutes(col("planned_end") - timedelta(seconds=1)) // DAY_MINUTES,
+    )
+    days = off.select("person", annual=col("duty_type") == "annual_leave", day=pl.int_ranges(first, last + 1))
+    days = days.explode("day").drop_nulls("day").with_columns(_date(col("day")))
+    worked = duties.lazy().filter("worked").select("person", day=_date(col("local_start") // DAY_MINUTES))
     return (
-        f"SELECT {columns},"
-        " d.worked AND d.booked AND coalesce(s.badge_readers, false) AND NOT EXISTS (SELECT 1 FROM badge_outages AS o"
-        " WHERE o.site = d.site AND o.started_at < d.end_at AND o.reach > d.start_at)"
-        " AND coalesce(d.start_at >= (SELECT min(a.at) FROM access_events_known AS a), false) AS watched"
-        f" FROM ({duties}) AS d LEFT JOIN sites_known AS s ON s.site = d.site"
+        days.join(claimed, on=["person", "day"], how="semi")
+        .join(worked, on=["person", "day"], how="anti")
+        .group_by("person", "day")
+        .agg(col("annual").any())
+        .collect()
     )
 
 
-_DUTY_PRESENCE = (
-    # The last badge up to two hours after the end. Narrow rows: this join sorts both sides with all they carry.
-    "SELECT f.* EXCLUDE (start_at, end_at, latest), coalesce(a.at >= f.start_at - INTERVAL 2 HOUR, false) AS present,"
-    " coalesce(a.at >= f.end_at - f.overtime * INTERVAL 30 SECOND, false) AS present_overtime,"
-    " coalesce(a.at >= f.end_at - f.amended_minutes * INTERVAL 30 SECOND, false) AS present_gain"
-    " FROM (SELECT person, start_at, end_at, overtime, own_amendment, amended_minutes, self_authorised,"
-    " end_at + INTERVAL 2 HOUR AS latest FROM duty_facts WHERE watched)"
-    " AS f ASOF LEFT JOIN (SELECT person, e.at FROM access_events_known AS e) AS a"
-    " ON a.person = f.person AND a.at <= f.latest"
-)
-"""One row per duty that a badge could show: whether one does."""
-
-
-def _leave_days(local_start: str, local_end: str) -> str:
-    """One row per person and whole day of leave or rest on which no worked duty begins."""
-    days = (
-        f"SELECT DISTINCT person, CAST(unnest(generate_series(date_trunc('day', {local_start}),"
-        f" date_trunc('day', {local_end} - INTERVAL 1 SECOND), INTERVAL 1 DAY)) AS DATE) AS day, {{kind}}"
-        " FROM duties_known WHERE {where}"
+def _lookups(known: Known, duties: pl.DataFrame) -> pl.DataFrame:
+    searches = (
+        known.tables["lookups"]
+        .select("person", "at", "case_ref", "case_linked_at", "subject_ref", "subject_vulnerable")
+        .sort("at")
     )
-    off = days.format(kind="duty_type = 'annual_leave' AS annual", where=f"duty_type IN ({LEAVE})")
-    worked = f"SELECT person, CAST({local_start} AS DATE) AS day FROM duties_known WHERE duty_type IN ({WORKED})"
-    return (
-        f"SELECT person, day, bool_or(annual) AS annual FROM ({off}) AS off"
-        f" ANTI JOIN ({worked}) AS worked USING (person, day) GROUP BY person, day"
-    )
-
-
-_LOOKUP_FACTS = (
     # Whether a duty runs at the search, an hour around it allowed: the end of the longest duty begun so far.
-    "WITH searches AS (SELECT row_number() OVER () AS number, person, l.at, subject_ref, subject_vulnerable,"
-    " case_linked_at, case_ref IS NULL AS no_case FROM lookups_known AS l),"
-    " on_duty AS (SELECT l.number FROM (SELECT number, person, s.at FROM searches AS s) AS l"
-    " ASOF JOIN (SELECT person, start_at - INTERVAL 1 HOUR AS begins, max(end_at + INTERVAL 1 HOUR)"
-    " OVER (PARTITION BY person ORDER BY start_at) AS reach FROM duty_facts WHERE worked) AS d"
-    " ON d.person = l.person AND d.begins <= l.at WHERE d.reach >= l.at),"
-    " excused AS (SELECT l.number FROM (SELECT number, s.at FROM searches AS s WHERE no_case) AS l"
-    " ASOF JOIN lookup_outages AS o ON o.started_at <= l.at WHERE o.reach > l.at)"
-    " SELECT s.* EXCLUDE (number, no_case), on_duty.number IS NULL AS off_duty,"
-    " no_case AND excused.number IS NULL AS caseless"
-    " FROM searches AS s LEFT JOIN on_duty USING (number) LEFT JOIN excused USING (number)"
-)
-"""One row per search: without a case (outages of the linking excused), off duty."""
+    spans = duties.lazy().filter("worked").select("person", begins=col("start_at") - HOUR, end=col("end_at") + HOUR)
+    spans = spans.sort("begins").select("person", "begins", reach=col("end").cum_max().over("person"))
+    running = searches.join_asof(spans, left_on="at", right_on="begins", by="person", check_sortedness=False)
+    return running.select(
+        "person",
+        "at",
+        "case_linked_at",
+        "subject_ref",
+        "subject_vulnerable",
+        off_duty=(col("reach") >= col("at")).fill_null(value=False).not_(),
+        caseless=col("case_ref").is_null() & ~_during(col("at"), _outages(known, "lookups")),
+    ).collect()
 
 
-def _claim_facts(local_at: str, zone: str, cutoff: int, *, sees_badges: bool) -> str:
-    """One row per attendance claim: what a badge shows on that day."""
-    day_end = local_to_utc("c.claim_date + INTERVAL 20 HOUR", zone, cutoff)
-    day_start = local_to_utc("c.claim_date + INTERVAL 6 HOUR", zone, cutoff)
-    columns = (
-        "c.*, c.claimed_location = 'office' AS office, coalesce(l.annual, false) AS on_leave,"
-        " isodow(c.claim_date) IN (1, 5) AS edge_of_week"
+def _claims(known: Known, claims: pl.DataFrame, leave_days: pl.DataFrame, badges: pl.DataFrame) -> pl.DataFrame:
+    people = claims["person"].unique().implode()
+    theirs = (
+        badges.lazy()
+        .filter(col("person").is_in(people))
+        .select("person", "at", claim_date=_date(known.local_minutes(col("at")) // DAY_MINUTES))
     )
-    leave = "LEFT JOIN leave_days AS l ON l.person = c.person AND l.day = c.claim_date"
-    if not sees_badges:
-        return (
-            f"SELECT {columns}, false AS watched, false AS badged, 0 AS badge_hours"
-            f" FROM attendance_claims_known AS c {leave}"
-        )
-    badges = (
-        f"SELECT a.person, CAST({local_at} AS DATE) AS day, epoch(max(a.at) - min(a.at)) / 3600 AS hours"
-        " FROM access_events_known AS a SEMI JOIN attendance_claims_known AS c ON c.person = a.person"
-        " GROUP BY ALL"
+    hours = theirs.group_by("person", "claim_date").agg(
+        badge_hours=(col("at").max() - col("at").min()).dt.total_microseconds() / 3_600_000_000
     )
-    return (
-        f"SELECT {columns}, coalesce(s.badge_readers, false) AND NOT coalesce(o.reach > {day_start}, false)"
-        f" AND coalesce({day_start} >= (SELECT min(a.at) FROM access_events_known AS a), false) AS watched,"
-        " b.person IS NOT NULL AS badged, coalesce(b.hours, 0) AS badge_hours"
-        f" FROM (SELECT *, {day_end.replace('c.', '')} AS day_end FROM attendance_claims_known) AS c {leave}"
-        f" LEFT JOIN ({badges}) AS b ON b.person = c.person AND b.day = c.claim_date"
-        " LEFT JOIN sites_known AS s ON s.site = c.site"
-        " ASOF LEFT JOIN badge_outages AS o ON o.site = c.site AND o.started_at < c.day_end"
+    begun = pl.lit(badges["at"].min(), DTYPES["time"])
+    placed = claims.lazy().with_columns(
+        office=col("claimed_location") == "office",
+        edge_of_week=col("claim_date").dt.weekday().is_in((1, 5)),
+        day_start=known.instant_of(col("claim_date"), 6),
+        day_end=known.instant_of(col("claim_date"), 20),
     )
-
-
-def local_to_utc(local: str, zone: str, cutoff: int) -> str:
-    """Return SQL of the instant of a local time by day; no clock changes between six in the morning and midnight."""
-    as_if = f"({local})"
-    return f"({as_if} - ({local_time(as_if, zone=zone, cutoff=cutoff)} - {as_if}))"
+    on_leave = leave_days.lazy().select("person", claim_date="day", on_leave="annual")
+    joined = placed.join(on_leave, on=["person", "claim_date"], how="left").join(
+        hours, on=["person", "claim_date"], how="left"
+    )
+    joined = joined.sort("day_end").join_asof(
+        _badge_outages(known).lazy(),
+        left_on="day_end",
+        right_on="started_at",
+        by="site",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
+    watched = col("site").is_in(_readers(known).implode()) & ~(col("reach") > col("day_start")).fill_null(value=False)
+    return joined.with_columns(
+        col("on_leave").fill_null(value=False),
+        watched=(watched & (col("day_start") >= begun)).fill_null(value=False) & known.sees_badges,
+        badged=col("badge_hours").is_not_null() & known.sees_badges,
+        badge_hours=col("badge_hours").fill_null(0.0),
+    ).collect()

@@ -2,81 +2,95 @@
 
 from __future__ import annotations
 
-from borough_node.features.indicator import Indicator, Subject, counted, workload
+from datetime import timedelta
 
-_ROWS = (
-    "SELECT e.*, l.day IS NOT NULL AS on_leave,"
-    " row_number() OVER (PARTITION BY e.person, e.incurred_on, e.category, e.amount_pence ORDER BY e.expense_id) > 1"
-    " AS again, coalesce(e.incurred_on - lag(e.incurred_on) OVER (PARTITION BY e.person, e.category, e.amount_pence"
-    " ORDER BY e.incurred_on, e.expense_id) BETWEEN 1 AND 7, false) AS soon_again"
-    " FROM expenses_known AS e LEFT JOIN leave_days AS l ON l.person = e.person AND l.day = e.incurred_on"
-)
+import polars as pl
+from polars import col
+
+from borough_node.features.events import Facts
+from borough_node.features.indicator import Indicator, Subject, counted, rows, workload
+from borough_node.sources.contract.column import DTYPES
+
+
+def _rows(facts: Facts) -> pl.LazyFrame:
+    items = facts.known.tables["expenses"].sort("incurred_on", "expense_id")
+    kind = ["person", "category", "amount_pence"]
+    before = col("incurred_on") - col("incurred_on").shift().over(kind)
+    leave = facts.leave_days.lazy().select("person", incurred_on="day", on_leave=True)
+    return items.with_columns(
+        again=~pl.struct(*kind, "incurred_on").is_first_distinct(),
+        soon_again=before.is_between(timedelta(days=1), timedelta(days=7)),
+    ).join(leave, on=["person", "incurred_on"], how="left")
+
+
+_NO_MILEAGE = col("category") != "mileage"
+_DAY = col("incurred_on").cast(DTYPES["time"])
 
 EXPENSES = Subject(
     name="expenses",
     sensitivity="personal",
     legal_note="Expense claims are audited as public money. A pattern is a question to the claimant, never a finding.",
-    rows=_ROWS,
+    rows=_rows,
     indicators=(
         Indicator(
             name="duplicate_expenses",
-            sql=counted("again"),
+            value=counted(col("again")),
             definition="Items with the same day, kind and amount as another of the person's.",
             unit="items",
             reason="You claimed items with the same day, kind and amount more than once.",
         ),
         Indicator(
             name="repeated_expenses",
-            sql=counted("soon_again AND amount_pence >= 1000 AND category <> 'mileage'"),
+            value=counted(col("soon_again") & (col("amount_pence") >= 1000) & _NO_MILEAGE),
             definition="Items of ten pounds or more with the same kind and amount within a week, mileage left out.",
             unit="items",
             reason="You claimed the same amount again within a week.",
         ),
         Indicator(
             name="round_sum_expenses",
-            sql=counted("amount_pence % 500 = 0"),
+            value=counted(col("amount_pence") % 500 == 0),
             definition="Items of a multiple of five pounds.",
             unit="items",
             reason="Many of your claims are round sums.",
         ),
         Indicator(
             name="below_limit_expenses",
-            sql=counted("amount_pence <= limit_pence AND amount_pence >= 0.95 * limit_pence"),
+            value=counted(col("amount_pence").is_between(0.95 * col("limit_pence"), col("limit_pence"))),
             definition="Items between 95 and 100 per cent of the limit.",
             unit="items",
             reason="Many of your claims lie just below the limit.",
         ),
         Indicator(
             name="expenses_on_leave",
-            sql=counted("on_leave"),
+            value=counted(col("on_leave")),
             definition="Items incurred on days of annual leave or rest without a duty.",
             unit="items",
             reason="You claimed expenses of days on which you were on leave.",
         ),
         Indicator(
             name="expenses_without_receipt",
-            sql=counted("NOT receipt AND category <> 'mileage'"),
+            value=counted(~col("receipt") & _NO_MILEAGE),
             definition="Items without a receipt, mileage left out.",
             unit="items",
             reason="Receipts are missing for many of your claims.",
         ),
         Indicator(
             name="self_approved_expenses",
-            sql=counted("approved_by = staff_no"),
+            value=counted(col("approved_by") == col("staff_no")),
             definition="Items that the person approved for themselves.",
             unit="items",
             reason="You approved your own expenses.",
         ),
         Indicator(
             name="expenses_late",
-            sql=counted("submitted_at > CAST(incurred_on AS TIMESTAMP) + INTERVAL 60 DAY"),
+            value=counted(col("submitted_at") > _DAY + timedelta(days=60)),
             definition="Items claimed more than 60 days afterwards.",
             unit="items",
             reason="You claimed expenses more than two months afterwards.",
         ),
         workload(
             "expense_items",
-            "count(*)",
+            rows(),
             "All items claimed.",
             "items",
             center=4.0,
@@ -85,7 +99,7 @@ EXPENSES = Subject(
         ),
         workload(
             "expense_pounds",
-            "sum(amount_pence) / 100",
+            col("amount_pence").sum() / 100,
             "Sum of all items.",
             "pounds",
             center=80.0,

@@ -1,25 +1,29 @@
 """From staged tables to one row per person at a cutoff: features, labels, protected attributes.
 
-Rules this module keeps: features come from the views as of the cutoff alone; labels look at findings whenever made,
+Rules this module keeps: features come from what was known at the cutoff alone; labels look at findings whenever made,
 because that is what a label is, and say from which cutoff each was known, so that training can leave out later ones; a
 feature that the catalogue names and nobody here computes refuses the catalogue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from datetime import datetime
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars import col
 
 from borough_node.features import associations, attendance, conduct, expenses, lookups, roster, workload
-from borough_node.features.events import create_facts
+from borough_node.features.events import facts_of
 from borough_node.features.indicator import Indicator, Subject
 from borough_node.sources.contract.cutoffs import LABELS, WINDOW_MONTHS, date_of, window_start
-from borough_node.sources.file import literal
-from borough_node.sources.personnel.asof import create_views
+from borough_node.sources.personnel.asof import as_of
 from borough_node.sources.personnel.staging import Staged
 from borough_node.sources.table import PersonnelTable
 from protocol.errors import ConfigurationError
+from protocol.scorecard.columns import Float64Array
 
 SUBJECTS: tuple[Subject, ...] = (
     *roster.SUBJECTS,
@@ -49,7 +53,7 @@ def rows_as_of(
         features, labels, protected: What is wanted, in order.
     Raises: ConfigurationError naming a feature, a label or an attribute that events do not give.
     """
-    known = [
+    known: list[tuple[Sequence[str], Container[str], str]] = [
         (features, INDICATORS, "feature"),
         (labels, LABELS, "label"),
         (protected, PROTECTED, "protected attribute"),
@@ -57,37 +61,36 @@ def rows_as_of(
     for wanted, there, what in known:
         if strangers := [name for name in wanted if name not in there]:
             raise ConfigurationError(f"{what} {strangers[0]}: cannot be computed from the personnel contract")
-    create_views(staged, cutoff)
-    bounds = f"DATE '{date_of(cutoff)}' AS day, DATE '{window_start(cutoff)}' AS start"
-    staged.run(f"CREATE OR REPLACE TEMP TABLE cutoff AS SELECT {bounds}")
-    create_facts(staged, cutoff)
-    joined = "members"
-    for subject in SUBJECTS:
-        if names := [one.name for one in subject.indicators if one.name in features]:
-            joined += f" LEFT JOIN ({subject.query(names)}) AS {subject.name} USING (person)"
-    chosen = [f"coalesce({name}, {INDICATORS[name].default!r}) AS {name}" for name in features]
-    joined += "".join(f" LEFT JOIN ({_found(label, cutoff)}) USING (person)" for label in labels)
-    chosen += [f"coalesce({label}, 0) AS {label}" for label in labels]
-    chosen += [f"coalesce(CAST({name} AS VARCHAR), '') AS {name}" for name in protected]
-    columns = staged.columns(f"SELECT staff_no, {', '.join(chosen)} FROM {joined} ORDER BY staff_no")
-    known_from = {name: np.array(columns[name], dtype=np.int64) for name in labels}
+    facts = facts_of(as_of(staged, cutoff))
+    members = facts.members
+    place, numbers = members["person"].to_numpy(), staged.frames["staff"].height
+    asked = [(subject, [one.name for one in subject.indicators if one.name in features]) for subject in SUBJECTS]
+    counted = pl.collect_all([subject.values(facts, names) for subject, names in asked if names])
+    found: dict[str, Float64Array] = {}
+    for counts in counted:
+        person = counts["person"].to_numpy()
+        for name in counts.columns[1:]:
+            values = np.full(numbers, INDICATORS[name].default)
+            values[person] = counts[name].to_numpy()
+            found[name] = values[place]
+    about = _found(staged, cutoff)
+    known_from = {label: _known_from(about, label, place) for label in labels}
     return PersonnelTable(
-        person=np.asarray(columns["staff_no"], dtype=object),
-        cutoff=np.full(len(columns["staff_no"]), cutoff, dtype=np.int64),
+        person=members["staff_no"].to_numpy().astype(object),
+        cutoff=np.full(members.height, cutoff, dtype=np.int64),
         silo=None,
-        features={name: np.array(columns[name], dtype=np.float64) for name in features},
-        labels={name: (known > 0).astype(np.float64) for name, known in known_from.items()},
-        protected={name: np.asarray(columns[name], dtype=object) for name in protected},
+        features={name: found[name] for name in features},
+        labels={label: (first > 0).astype(np.float64) for label, first in known_from.items()},
+        protected={name: members[name].fill_null("").to_numpy().astype(object) for name in protected},
         known_from=known_from,
     )
 
 
 def covered_cutoffs(staged: Staged) -> tuple[int, ...]:
     """Return the cutoffs whose whole window the duties cover, a week at either end allowed."""
-    first, last = staged.rows("SELECT CAST(min(planned_start) AS DATE), CAST(max(planned_start) AS DATE) FROM duties")[
-        0
-    ]
-    if first is None:
+    starts = staged.frames["duties"]["planned_start"]
+    first, last = (moment.date() if isinstance(moment, datetime) else None for moment in (starts.min(), starts.max()))
+    if first is None or last is None:
         return ()
     span = range(2 * first.year, 2 * last.year + 3)
     return tuple(
@@ -95,10 +98,25 @@ def covered_cutoffs(staged: Staged) -> tuple[int, ...]:
     )
 
 
-def _found(label: str, cutoff: int) -> str:
-    """Return SQL of who was found, and the cutoff from which that was known, as `contract.cutoffs.known_from` has it."""
+def _found(staged: Staged, cutoff: int) -> pl.DataFrame:
+    """Return who was found, whenever that was, for conduct within the window, and the cutoff from which it was known."""
+    # As `contract.cutoffs.known_from` has it.
+    half_years = 2 * col("found_at").dt.year() + (col("found_at").dt.month() > WINDOW_MONTHS)
     return (
-        f"SELECT person, min(2 * year(found_at) + CAST(month(found_at) > {WINDOW_MONTHS} AS BIGINT) + 1) AS {label}"
-        f" FROM conduct_findings WHERE person IS NOT NULL AND category = {literal(LABELS[label])}"
-        f" AND conduct_from < DATE '{date_of(cutoff)}' AND conduct_to >= DATE '{window_start(cutoff)}' GROUP BY person"
+        staged.frames["conduct_findings"]
+        .lazy()
+        .filter(
+            col("person").is_not_null(),
+            col("conduct_from") < date_of(cutoff),
+            col("conduct_to") >= window_start(cutoff),
+        )
+        .group_by("category", "person")
+        .agg(first=half_years.min().cast(pl.Int64) + 1)
+        .collect()
     )
+
+
+def _known_from(about: pl.DataFrame, label: str, place: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return for each person the first cutoff at which the label was known to be 1; 0: it is 0."""
+    found = dict(about.filter(col("category") == LABELS[label]).select("person", "first").iter_rows())
+    return np.array([found.get(person, 0) for person in place.tolist()], dtype=np.int64)

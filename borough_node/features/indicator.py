@@ -1,14 +1,17 @@
-"""What one feature of events is: its query and, beside it, its entry in the catalogue.
+"""What one feature of events is: how it is computed and, beside it, its entry in the catalogue.
 
-Rules these modules keep: an indicator is one SQL aggregate over the rows of its subject, which come from views as of
+Rules these modules keep: an indicator is one aggregate over the rows of its subject, which come from what was known at
 a cutoff (`borough_node.sources.personnel.asof`) and from nothing else; a person without rows has the default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
+from borough_node.features.events import Facts
 from protocol.documents.catalogue import Bounded, Count, Scaled, Sensitivity
 
 COUNT = Count(kind="count", cap=4.0)
@@ -24,12 +27,12 @@ FLAG = Bounded(kind="bounded", low=0.0, high=1.0)
 """For 0 or 1."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Indicator:
     """One feature."""
 
     name: str
-    sql: str
+    value: pl.Expr
     """Aggregate over the subject's rows of one person."""
     definition: str
     unit: str
@@ -40,30 +43,46 @@ class Indicator:
     default: float = 0.0
     """Value of a person without rows, or without this."""
 
+    def filled(self) -> pl.Expr:
+        """Return the aggregate under the indicator's name, never empty."""
+        return self.value.cast(pl.Float64).fill_null(self.default).alias(self.name)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
     """The features that are computed from one kind of events."""
 
     name: str
-    rows: str
-    """SQL query with one row per event and the column ``person``."""
+    rows: Callable[[Facts], pl.LazyFrame]
+    """One row per event, with the column ``person``."""
     indicators: tuple[Indicator, ...]
     sensitivity: Sensitivity
     legal_note: str
 
-    def query(self, names: Sequence[str]) -> str:
-        """Return SQL of the named indicators, one row per person with rows."""
-        chosen = ", ".join(f"CAST({one.sql} AS DOUBLE) AS {one.name}" for one in self.indicators if one.name in names)
-        return f"SELECT person, {chosen} FROM ({self.rows}) GROUP BY person"
+    def values(self, facts: Facts, names: Sequence[str]) -> pl.LazyFrame:
+        """Return the named indicators, one row per person with rows."""
+        chosen = [one.filled() for one in self.indicators if one.name in names]
+        return self.rows(facts).group_by("person").agg(chosen)
 
 
-def counted(condition: str) -> str:
-    """Return SQL of how many rows a condition holds for."""
-    return f"count(*) FILTER ({condition})"
+def counted(condition: pl.Expr) -> pl.Expr:
+    """Return how many rows a condition holds for."""
+    return condition.sum().cast(pl.Float64)
 
 
-def workload(name: str, sql: str, definition: str, unit: str, *, center: float, scale: float, reason: str) -> Indicator:
+def summed(values: str, condition: pl.Expr) -> pl.Expr:
+    """Return the sum of a column over the rows that a condition holds for."""
+    return pl.when(condition).then(pl.col(values)).otherwise(0).sum()
+
+
+def rows() -> pl.Expr:
+    """Return how many rows there are."""
+    return pl.len().cast(pl.Float64)
+
+
+def workload(
+    name: str, value: pl.Expr, definition: str, unit: str, *, center: float, scale: float, reason: str
+) -> Indicator:
     """Return an indicator of how much somebody had to do: it only compares like with like.
 
     Args:
@@ -72,7 +91,7 @@ def workload(name: str, sql: str, definition: str, unit: str, *, center: float, 
     """
     return Indicator(
         name=name,
-        sql=sql,
+        value=value,
         definition=definition,
         unit=unit,
         transform=Scaled(kind="scaled", center=center, scale=scale, limit=3.0),

@@ -5,33 +5,43 @@ Sources of the indicators: the duty system's own audit columns; presence only wh
 
 from __future__ import annotations
 
-from borough_node.features.indicator import COUNT, LARGE, SHARE, Indicator, Subject, counted, workload
+import polars as pl
+from polars import col
 
-_PAIRS = (
-    # Whose overtime a person authorised, and who authorised theirs, both ways within the window.
-    "WITH authorised AS (SELECT person, staff_no, authorised_by FROM duties_known"
-    " WHERE overtime_minutes > 0 AND authorised_by <> staff_no)"
-    " SELECT a.person, count(*) AS reciprocal FROM authorised AS a"
-    " SEMI JOIN authorised AS b ON b.staff_no = a.authorised_by AND b.authorised_by = a.staff_no GROUP BY a.person"
-)
+from borough_node.features.events import Facts
+from borough_node.features.indicator import COUNT, LARGE, SHARE, Indicator, Subject, counted, rows, summed, workload
+
+
+def _pairs(facts: Facts) -> pl.LazyFrame:
+    """Overtime whose authoriser was authorised by the same person, within the window."""
+    overtime = facts.known.tables["duties"].filter(col("overtime_minutes") > 0, col("authorised_by") != col("staff_no"))
+    authorised = overtime.select("person", "staff_no", "authorised_by")
+    back = ["authorised_by", "staff_no"]
+    return authorised.join(authorised, left_on=["staff_no", "authorised_by"], right_on=back, how="semi")
+
+
+_GAINED = col("own_amendment") & (col("amended_minutes") > 0)
+_OVERTIME = col("overtime") > 0
+_UNSEEN = _OVERTIME & ~col("present_overtime")
+_PAYING_SWAP = col("swapped") & (col("premium_gain") > 0)
 
 AMENDMENTS = Subject(
     name="roster",
     sensitivity="personal",
     legal_note="Duty-management record, kept for pay and working time. Using it for standards needs its own recorded "
     "purpose and a notice to staff.",
-    rows="SELECT * FROM duty_facts WHERE worked",
+    rows=lambda facts: facts.duties.lazy().filter("worked"),
     indicators=(
         Indicator(
             name="own_amendments",
-            sql=counted("own_amendment"),
+            value=counted(col("own_amendment")),
             definition="Booked duties that the person changed after they had ended.",
             unit="duties",
             reason="You changed entries of your own duties after they had ended.",
         ),
         Indicator(
             name="own_amendments_gaining",
-            sql=counted("own_amendment AND amended_minutes > 0"),
+            value=counted(_GAINED),
             definition="Of these, changes that lengthened the paid time.",
             unit="duties",
             # Given the hours that they added, many small changes are late paperwork and few large ones are not.
@@ -40,21 +50,21 @@ AMENDMENTS = Subject(
         ),
         Indicator(
             name="own_amendment_hours",
-            sql="coalesce(sum(amended_minutes) FILTER (own_amendment AND amended_minutes > 0), 0) / 60",
+            value=summed("amended_minutes", _GAINED) / 60,
             definition="Hours of paid time that the person's own later changes added.",
             unit="hours",
             reason="Changes that you made to your own duties afterwards added paid hours.",
         ),
         Indicator(
             name="own_amendments_late",
-            sql=counted("own_amendment AND amended_late"),
+            value=counted(col("own_amendment") & col("amended_late")),
             definition="Own changes made more than seven days after the duty.",
             unit="duties",
             reason="You changed entries of your own duties more than a week afterwards.",
         ),
         Indicator(
             name="own_amendment_share",
-            sql=f"{counted('own_amendment')} / (count(*) + 10.0)",
+            value=counted(col("own_amendment")) / (rows() + 10.0),
             definition="Own later changes for each duty worked, ten duties added so that few duties do not mislead.",
             unit="share",
             transform=SHARE,
@@ -62,7 +72,7 @@ AMENDMENTS = Subject(
         ),
         Indicator(
             name="amendments_by_others",
-            sql=counted("others_amendment"),
+            value=counted(col("others_amendment")),
             definition="Booked duties that somebody else changed.",
             unit="duties",
             direction=0,
@@ -70,14 +80,14 @@ AMENDMENTS = Subject(
         ),
         Indicator(
             name="self_authorised_overtime",
-            sql=counted("overtime > 0 AND self_authorised"),
+            value=counted(_OVERTIME & col("self_authorised")),
             definition="Overtime that the person authorised for themselves.",
             unit="duties",
             reason="You authorised your own overtime.",
         ),
         Indicator(
             name="self_authorised_hours",
-            sql="coalesce(sum(overtime) FILTER (self_authorised), 0) / 60",
+            value=summed("overtime", col("self_authorised")) / 60,
             definition="Hours of that overtime.",
             unit="hours",
             transform=LARGE,
@@ -85,35 +95,35 @@ AMENDMENTS = Subject(
         ),
         Indicator(
             name="unauthorised_overtime",
-            sql=counted("overtime > 0 AND NOT authorised"),
+            value=counted(_OVERTIME & ~col("authorised")),
             definition="Overtime that nobody had authorised by the cutoff.",
             unit="duties",
             reason="Overtime was booked that nobody authorised.",
         ),
         Indicator(
             name="overtime_authorised_late",
-            sql=counted("overtime > 0 AND authorised_late"),
+            value=counted(_OVERTIME & col("authorised_late")),
             definition="Overtime authorised more than three days after it was worked.",
             unit="duties",
             reason="Overtime was authorised only days after it was worked.",
         ),
         Indicator(
             name="swaps_gaining_premium",
-            sql=counted("swapped AND premium_gain > 0"),
+            value=counted(_PAYING_SWAP),
             definition="Swapped duties that brought more night and weekend minutes than planned.",
             unit="duties",
             reason="Swaps of duty moved you into better paid hours.",
         ),
         Indicator(
             name="swap_premium_hours",
-            sql="greatest(coalesce(sum(premium_gain) FILTER (swapped), 0), 0) / 60",
+            value=summed("premium_gain", col("swapped")).clip(lower_bound=0) / 60,
             definition="Night and weekend hours that all swaps together gained.",
             unit="hours",
             reason="All your swaps together gained better paid hours.",
         ),
         Indicator(
             name="swap_gain_share",
-            sql=f"({counted('swapped AND premium_gain > 0')} + 1.0) / ({counted('swapped')} + 3.0)",
+            value=(counted(_PAYING_SWAP) + 1.0) / (counted(col("swapped")) + 3.0),
             definition="Share of swaps that gained, with one in three added.",
             unit="share",
             transform=SHARE,
@@ -122,14 +132,14 @@ AMENDMENTS = Subject(
         ),
         Indicator(
             name="swaps_short_notice",
-            sql=counted("swapped_shortly"),
+            value=counted(col("swapped_shortly")),
             definition="Swaps entered less than a day before the planned start, or after it.",
             unit="duties",
             reason="Swaps were entered at short notice or afterwards.",
         ),
         Indicator(
             name="swaps",
-            sql=counted("swapped"),
+            value=counted(col("swapped")),
             definition="Duties swapped with a colleague.",
             unit="duties",
             direction=0,
@@ -137,7 +147,7 @@ AMENDMENTS = Subject(
         ),
         workload(
             "overtime_duties",
-            counted("overtime > 0"),
+            counted(_OVERTIME),
             "Duties with overtime.",
             "duties",
             center=10.0,
@@ -146,7 +156,7 @@ AMENDMENTS = Subject(
         ),
         workload(
             "overtime_hours",
-            "sum(overtime) / 60",
+            col("overtime").sum() / 60,
             "Hours of overtime.",
             "hours",
             center=25.0,
@@ -161,11 +171,11 @@ PRESENCE = Subject(
     sensitivity="personal",
     legal_note="Duty records beside badge logs, which protect premises: comparing the two needs its own recorded purpose and "
     "a notice to staff.",
-    rows="SELECT * FROM duty_presence",
+    rows=lambda facts: facts.presence.lazy(),
     indicators=(
         Indicator(
             name="own_gains_unseen",
-            sql=counted("own_amendment AND amended_minutes > 0 AND NOT present_gain"),
+            value=counted(_GAINED & ~col("present_gain")),
             definition="Own later changes that lengthened the paid time, with no badge from the middle of the added time "
             "on.",
             unit="duties",
@@ -173,15 +183,14 @@ PRESENCE = Subject(
         ),
         Indicator(
             name="self_authorised_unseen",
-            sql=counted("overtime > 0 AND self_authorised AND NOT present_overtime"),
+            value=counted(_UNSEEN & col("self_authorised")),
             definition="Overtime that the person authorised for themselves and that no badge shows.",
             unit="duties",
             reason="Overtime that you authorised for yourself is not shown by any badge.",
         ),
         Indicator(
             name="overtime_unseen_excess",
-            sql=f"{counted('overtime > 0 AND NOT present_overtime')} / ({counted('overtime > 0')} + 5.0)"
-            f" - {counted('NOT present')} / (count(*) + 20.0)",
+            value=counted(_UNSEEN) / (counted(_OVERTIME) + 5.0) - counted(~col("present")) / (rows() + 20.0),
             definition="Share of overtime that no badge shows, less the share of all duties that no badge shows: who often "
             "passes a door without reading the badge is compared with themselves. Five overtimes and 20 duties are added.",
             unit="share",
@@ -190,7 +199,7 @@ PRESENCE = Subject(
         ),
         Indicator(
             name="overtime_without_presence",
-            sql=counted("overtime > 0 AND NOT present_overtime"),
+            value=counted(_UNSEEN),
             definition="Overtime at a site whose every door has a reader, with no badge from the middle of the overtime "
             "to two hours after it; outages excused.",
             unit="duties",
@@ -198,14 +207,14 @@ PRESENCE = Subject(
         ),
         Indicator(
             name="overtime_hours_without_presence",
-            sql="coalesce(sum(overtime) FILTER (NOT present_overtime), 0) / 60",
+            value=summed("overtime", ~col("present_overtime")) / 60,
             definition="Hours of that overtime.",
             unit="hours",
             reason="For hours of overtime no badge shows that you were there.",
         ),
         Indicator(
             name="duties_without_presence",
-            sql=counted("NOT present"),
+            value=counted(~col("present")),
             definition="Booked duties at such a site with no badge at all from two hours before to two hours after.",
             unit="duties",
             reason="For some booked duties no badge shows that you were there.",
@@ -217,11 +226,11 @@ PAIRS = Subject(
     name="pairs",
     sensitivity="personal",
     legal_note=AMENDMENTS.legal_note,
-    rows=_PAIRS,
+    rows=_pairs,
     indicators=(
         Indicator(
             name="reciprocal_authorisations",
-            sql="max(reciprocal)",
+            value=rows(),
             definition="Overtime authorised by a colleague whose own overtime the person authorised in the same window.",
             unit="duties",
             transform=COUNT,

@@ -5,16 +5,20 @@ Nothing here is a sign of misconduct. These features are there so that a busy pe
 
 from __future__ import annotations
 
+import polars as pl
+from polars import col
+
+from borough_node.features.events import Facts
 from borough_node.features.indicator import FLAG, Indicator, Subject, counted, workload
 from protocol.documents.catalogue import Scaled
 
 _NOTE = "Workload and post; used to compare like with like, never as an indication of misconduct by itself."
 
 
-def _post(name: str, condition: str, definition: str, reason: str) -> Indicator:
+def _post(name: str, condition: pl.Expr, definition: str, reason: str) -> Indicator:
     return Indicator(
         name=name,
-        sql=f"max(CAST({condition} AS INTEGER))",
+        value=condition.max(),
         definition=definition,
         unit="0 or 1",
         transform=FLAG,
@@ -23,10 +27,12 @@ def _post(name: str, condition: str, definition: str, reason: str) -> Indicator:
     )
 
 
-def _years(name: str, sql: str, definition: str, center: float, scale: float, reason: str, default: float) -> Indicator:
+def _years(
+    name: str, since: str, definition: str, center: float, scale: float, reason: str, default: float
+) -> Indicator:
     return Indicator(
         name=name,
-        sql=sql,
+        value=(col("day") - col(since)).dt.total_days().max() / 365.25,
         definition=definition,
         unit="years",
         transform=Scaled(kind="scaled", center=center, scale=scale, limit=3.0),
@@ -36,16 +42,25 @@ def _years(name: str, sql: str, definition: str, center: float, scale: float, re
     )
 
 
+def _seconded(facts: Facts) -> pl.LazyFrame:
+    start, day = pl.lit(facts.known.start), pl.lit(facts.known.day)
+    away = (
+        facts.known.tables["postings"].filter(col("kind") == "secondment").with_columns(col("valid_to").fill_null(day))
+    )
+    within = away.filter(col("valid_from") < day, col("valid_to") > start)
+    span = pl.min_horizontal(col("valid_to"), day) - pl.max_horizontal(col("valid_from"), start)
+    return within.select("person", days=span.dt.total_days())
+
+
 DUTIES = Subject(
     name="duties",
     sensitivity="personal",
     legal_note=_NOTE,
-    rows="SELECT d.*, coalesce(o.reach > d.booked_at, false) AS in_outage FROM duty_facts AS d"
-    " ASOF LEFT JOIN duty_outages AS o ON o.started_at <= d.booked_at",
+    rows=lambda facts: facts.duties.lazy(),
     indicators=(
         workload(
             "duties",
-            counted("worked"),
+            counted(col("worked")),
             "Duties worked.",
             "duties",
             center=100.0,
@@ -54,7 +69,7 @@ DUTIES = Subject(
         ),
         workload(
             "mutual_aid_duties",
-            counted("duty_type = 'mutual_aid'"),
+            counted(col("duty_type") == "mutual_aid"),
             "Duties of mutual aid to other forces.",
             "duties",
             center=0.0,
@@ -63,7 +78,7 @@ DUTIES = Subject(
         ),
         workload(
             "major_incident_duties",
-            counted("duty_type = 'major_incident'"),
+            counted(col("duty_type") == "major_incident"),
             "Duties at major incidents.",
             "duties",
             center=0.0,
@@ -72,7 +87,7 @@ DUTIES = Subject(
         ),
         workload(
             "rest_days_worked",
-            counted("duty_type = 'rest_day_worked'"),
+            counted(col("duty_type") == "rest_day_worked"),
             "Rest days worked.",
             "duties",
             center=0.0,
@@ -81,7 +96,7 @@ DUTIES = Subject(
         ),
         workload(
             "night_duties",
-            counted("worked AND night"),
+            counted(col("worked") & col("night")),
             "Duties with three hours or more between 20:00 and 06:00.",
             "duties",
             center=30.0,
@@ -90,7 +105,7 @@ DUTIES = Subject(
         ),
         workload(
             "duties_booked_in_outage",
-            counted("worked AND in_outage"),
+            counted(col("worked") & col("in_outage")),
             "Duties booked while the duty system was out.",
             "duties",
             center=0.0,
@@ -99,7 +114,7 @@ DUTIES = Subject(
         ),
         workload(
             "duties_unwatched",
-            counted("worked AND booked AND NOT watched"),
+            counted(col("worked") & col("booked") & ~col("watched")),
             "Booked duties that no badge could show.",
             "duties",
             center=5.0,
@@ -113,41 +128,41 @@ POST = Subject(
     name="post",
     sensitivity="personal",
     legal_note=_NOTE,
-    rows="SELECT m.*, cutoff.day FROM members AS m CROSS JOIN cutoff",
+    rows=lambda facts: facts.members.lazy().with_columns(day=pl.lit(facts.known.day)),
     indicators=(
         _post(
             "senior_grade",
-            "senior",
+            col("senior"),
             "1 for chief inspectors to chief superintendents.",
             "Your grade was taken into account.",
         ),
         _post(
             "supervisor",
-            "rank IN ('sergeant', 'inspector')",
+            col("rank").is_in(("sergeant", "inspector")),
             "1 for sergeants and inspectors.",
             "Your rank was taken into account.",
         ),
         _post(
             "rotating_shifts",
-            "shift_pattern IN ('rotating', 'nights')",
+            col("shift_pattern").is_in(("rotating", "nights")),
             "1 for rotating shifts and nights.",
             "Your shift pattern was taken into account.",
         ),
         _post(
             "public_protection",
-            "role = 'public_protection'",
+            col("role") == "public_protection",
             "1 for posts that protect vulnerable people.",
             "That your post protects vulnerable people was taken into account.",
         ),
         _post(
             "searching_post",
-            "role IN ('investigation', 'intelligence', 'control_room', 'custody')",
+            col("role").is_in(("investigation", "intelligence", "control_room", "custody")),
             "1 for posts that search a lot.",
             "That your post needs many searches was taken into account.",
         ),
         _years(
             "tenure_years",
-            "max(date_diff('day', service_start, day)) / 365.25",
+            "service_start",
             "Years of service.",
             12.0,
             8.0,
@@ -156,7 +171,7 @@ POST = Subject(
         ),
         _years(
             "years_in_post",
-            "max(date_diff('day', valid_from, day)) / 365.25",
+            "valid_from",
             "Years in the present posting.",
             4.0,
             4.0,
@@ -165,7 +180,7 @@ POST = Subject(
         ),
         _years(
             "vetting_age_years",
-            "max(date_diff('day', vetting_renewed_on, day)) / 365.25",
+            "vetting_renewed_on",
             "Years since vetting was last renewed; unknown counts as five.",
             5.0,
             3.0,
@@ -179,13 +194,11 @@ SECONDMENTS = Subject(
     name="secondments",
     sensitivity="personal",
     legal_note=_NOTE,
-    rows="SELECT p.person, date_diff('day', greatest(valid_from, cutoff.start), least(coalesce(valid_to, day), day)) AS days"
-    " FROM postings_known AS p CROSS JOIN cutoff WHERE p.kind = 'secondment' AND valid_from < day"
-    " AND coalesce(valid_to, day) > cutoff.start",
+    rows=_seconded,
     indicators=(
         workload(
             "seconded_days",
-            "sum(days)",
+            col("days").sum(),
             "Days of secondment within the window.",
             "days",
             center=0.0,

@@ -78,14 +78,20 @@ def offline_database() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def open_in(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
-    """Return the file as something that the database can query. Raises: TableInvalid."""
+def file_to_read(path: Path) -> Path:
+    """Return the whole path of a file that is there. Raises: TableInvalid."""
     full = path.resolve()
     if not full.is_file():
         raise TableInvalid(f"{path}: no such file")
     if re.search(r"[*?\[\]{}]", str(full)):
         # The database would read it as a pattern over several files.
         raise TableInvalid(f"{path}: rename it; a path may not contain * ? [ ] {{ }}")
+    return full
+
+
+def open_in(connection: duckdb.DuckDBPyConnection, path: Path) -> OpenFile:
+    """Return the file as something that the database can query. Raises: TableInvalid."""
+    full = file_to_read(path)
     match full.suffix.lower():
         case ".csv":
             return _csv(connection, full)

@@ -1,56 +1,115 @@
-"""What was known at a cutoff: the only views of a borough's tables that features may read.
+"""What was known at a cutoff: the only rows of a borough's tables that features may read.
 
 Rules this module keeps: a row that was recorded, or is dated, on or after the cutoff is not there; a value that was
-entered or amended on or after it is empty; of events only those within the window are there. Sickness has no view.
+entered or amended on or after it is empty; of events only those within the window are there. Sickness is not there.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
+import polars as pl
+from polars import col
+
 from borough_node.sources.contract import TABLES, Table
+from borough_node.sources.contract.column import DTYPES
 from borough_node.sources.contract.cutoffs import date_of, window_start
 from borough_node.sources.contract.people import SENIOR_RANKS
-from borough_node.sources.file import literal, quoted
+from borough_node.sources.personnel.settings import PersonnelSettings
 from borough_node.sources.personnel.staging import Staged
 
 WITHHELD = ("sickness", "conduct_findings")
-"""Tables without a view as they are: sickness has none at all, findings only those made before the window."""
+"""Tables that are not there as they are: sickness not at all, of findings only those made before the window."""
 
 
-def create_views(staged: Staged, cutoff: int) -> None:
-    """Make, or make anew, ``TABLE_known`` for every staged table, ``findings_before`` and ``members``.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Known:
+    """A borough's tables as of a cutoff."""
 
-    `members` has one row per person who is in the borough at the cutoff.
-    """
-    for name in staged.tables:
-        if name not in WITHHELD:
-            staged.run(f"CREATE OR REPLACE TEMP VIEW {name}_known AS {_known(TABLES[name], cutoff)}")
-    findings = TABLES["conduct_findings"]
-    before = f"found_at < TIMESTAMP '{window_start(cutoff)}'"
-    staged.run(f"CREATE OR REPLACE TEMP VIEW findings_before AS {_known(findings, cutoff)} AND {before}")
-    staged.run(f"CREATE OR REPLACE TEMP TABLE members AS {_members(staged.settings.borough, cutoff)}")
+    settings: PersonnelSettings
+    cutoff: int
+    tables: dict[str, pl.LazyFrame]
+    """By name, with ``person``; without those that are withheld, and without rows of nobody in staff."""
+    findings_before: pl.LazyFrame
+    """Findings made before the window."""
+
+    def __repr__(self) -> str:
+        return "Known(<redacted>)"
+
+    @property
+    def day(self) -> date:
+        """Return the day at whose start the cutoff lies."""
+        return date_of(self.cutoff)
+
+    @property
+    def start(self) -> date:
+        """Return the first day of the window."""
+        return window_start(self.cutoff)
+
+    @property
+    def sees_badges(self) -> bool:
+        """Say whether badges can show anything at all."""
+        return not {"access_events", "sites"} & set(self.settings.absent)
+
+    def members(self) -> pl.DataFrame:
+        """Return one row per person who is in the borough at the cutoff, in order of staff number."""
+        day = pl.lit(self.day)
+        home = self.tables["postings"].filter(col("kind") == "home", col("valid_from") < day)
+        latest = home.sort("valid_from", "recorded_at", "posting_id").unique("person", keep="last", maintain_order=True)
+        here = latest.filter(
+            col("borough") == self.settings.borough, col("valid_to").is_null() | (col("valid_to") >= day)
+        ).select("person", "unit", "role", "rank", "shift_pattern", "valid_from")
+        serving = self.tables["staff"].filter(
+            col("service_end").is_null() | (col("service_end") >= day), col("service_start") < day
+        )
+        joined = serving.join(here, on="person")
+        return joined.with_columns(senior=col("rank").is_in(SENIOR_RANKS)).sort("person").collect()
+
+    def local_minutes(self, instant: pl.Expr) -> pl.Expr:
+        """Return the whole minutes since 1970, by local clocks, of an instant within the window or a few days around it."""
+        minutes = instant.to_physical() // 60_000_000
+        offset, changes = _offsets(self.settings.time_zone, self.start, self.day)
+        shift = pl.lit(offset, pl.Int64)
+        for moment, later in changes:
+            shift = pl.when(instant < pl.lit(moment)).then(shift).otherwise(pl.lit(later, pl.Int64))
+        return minutes + shift
+
+    def instant_of(self, day: pl.Expr, hour: int) -> pl.Expr:
+        """Return the instant of a local hour of a day; no clock changes between six in the morning and midnight."""
+        local = day.cast(DTYPES["time"]) + timedelta(hours=hour)
+        # Read as if it were UTC, the hour is on the same side of every change as the instant that is meant.
+        offset = self.local_minutes(local) - local.to_physical() // 60_000_000
+        return local - pl.duration(minutes=offset)
 
 
-def local_time(instant: str, *, zone: str, cutoff: int) -> str:
-    """Return SQL of the local time of an instant within the window of a cutoff, or a few days around it."""
-    first = datetime.combine(window_start(cutoff), datetime.min.time(), UTC) - timedelta(days=7)
-    last = datetime.combine(date_of(cutoff), datetime.min.time(), UTC) + timedelta(days=7)
-    changes, offset = [], _offset(first, zone)
-    cases = ""
-    moment = first
+def as_of(staged: Staged, cutoff: int) -> Known:
+    """Return what was known at a cutoff."""
+    tables = {
+        name: _known(frame, TABLES[name], cutoff) for name, frame in staged.frames.items() if name not in WITHHELD
+    }
+    findings = _known(staged.frames["conduct_findings"], TABLES["conduct_findings"], cutoff)
+    before = findings.filter(col("found_at") < _literal(window_start(cutoff), DTYPES["time"]))
+    return Known(staged.settings, cutoff, tables, before)
+
+
+@cache
+def _offsets(zone: str, start: date, day: date) -> tuple[int, list[tuple[datetime, int]]]:
+    """Return the minutes that local clocks are ahead of UTC a week before a window, and each change until a week after it."""
+    moment = datetime.combine(start, datetime.min.time(), UTC) - timedelta(days=7)
+    last = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=7)
+    first = offset = _offset(moment, zone)
+    changes = []
     # Offsets change on the hour, a few times a year at most.
     while moment < last:
-        moment += timedelta(hours=1)
+        step = timedelta(days=1) if _offset(moment + timedelta(days=1), zone) == offset else timedelta(hours=1)
+        moment += step
         if (later := _offset(moment, zone)) != offset:
-            cases += (
-                f" WHEN {instant} < TIMESTAMP '{moment:%Y-%m-%d %H:%M:%S}' THEN {instant} + INTERVAL {offset} MINUTE"
-            )
-            changes.append(moment)
+            changes.append((moment, later))
             offset = later
-    shifted = f"{instant} + INTERVAL {offset} MINUTE"
-    return f"(CASE{cases} ELSE {shifted} END)" if changes else f"({shifted})"
+    return first, changes
 
 
 def _offset(moment: datetime, zone: str) -> int:
@@ -58,47 +117,27 @@ def _offset(moment: datetime, zone: str) -> int:
     return 0 if offset is None else round(offset.total_seconds() / 60)
 
 
-def _known(table: Table, cutoff: int) -> str:
-    columns = []
+def _known(frame: pl.DataFrame, table: Table, cutoff: int) -> pl.LazyFrame:
+    schema = table.schema
+    dating = {column.name: {*column.known_from} for column in table.columns}
     for column in table.columns:
-        name = quoted(column.name)
         # A time from which other values are known is itself known only from then.
-        later = {*column.known_from} | ({column.name} if _dates_others(table, column.name) else set())
-        condition = " OR ".join(f"{quoted(known)} >= {_moment(table, known, cutoff)}" for known in sorted(later))
-        columns.append(f"CASE WHEN {condition} THEN NULL ELSE {name} END AS {name}" if condition else name)
-    numbered = table.name != "staff" and any(column.name == "staff_no" for column in table.columns)
-    columns += ["person"] if numbered else []
-    conditions = [f"{quoted(name)} < {_moment(table, name, cutoff)}" for name in {table.recorded: 0, table.dated: 0}]
-    conditions += ["person IS NOT NULL"] if numbered else []
+        if any(column.name in other.known_from for other in table.columns):
+            dating[column.name].add(column.name)
+    columns = []
+    for name, times in dating.items():
+        late = [col(known) >= _literal(date_of(cutoff), schema[known]) for known in sorted(times)]
+        columns.append(
+            pl.when(pl.any_horizontal(late)).then(None).otherwise(col(name)).alias(name) if late else col(name)
+        )
+    conditions = [col(name) < _literal(date_of(cutoff), schema[name]) for name in {table.recorded: 0, table.dated: 0}]
     if table.windowed and table.name != "outages":
-        start = window_start(cutoff)
-        kind = "DATE" if table.column(table.dated).kind == "date" else "TIMESTAMP"
-        conditions.append(f"{quoted(table.dated)} >= {kind} '{start}'")
-    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {' AND '.join(conditions)}"
+        conditions.append(col(table.dated) >= _literal(window_start(cutoff), schema[table.dated]))
+    if "person" in frame.columns:
+        conditions.append(col("person").is_not_null())
+        columns.append(col("person"))
+    return frame.lazy().filter(conditions).select(columns)
 
 
-def _dates_others(table: Table, name: str) -> bool:
-    return any(name in column.known_from for column in table.columns)
-
-
-def _moment(table: Table, column: str, cutoff: int) -> str:
-    kind = "DATE" if table.column(column).kind == "date" else "TIMESTAMP"
-    return f"{kind} '{date_of(cutoff)}'"
-
-
-def _members(borough: str, cutoff: int) -> str:
-    day = f"DATE '{date_of(cutoff)}'"
-    seniors = ", ".join(map(literal, SENIOR_RANKS))
-    latest = (
-        "SELECT * FROM postings_known WHERE kind = 'home'"
-        f" AND valid_from < {day} QUALIFY row_number() OVER"
-        " (PARTITION BY person ORDER BY valid_from DESC, recorded_at DESC, posting_id DESC) = 1"
-    )
-    return (
-        "SELECT n.person, s.staff_no, s.service_start, s.vetting_renewed_on, s.sex, s.ethnicity_group, s.age_band,"
-        f" p.unit, p.role, p.rank, p.shift_pattern, p.valid_from, p.rank IN ({seniors}) AS senior"
-        " FROM staff_known AS s JOIN person_numbers AS n USING (staff_no)"
-        f" JOIN ({latest}) AS p ON p.person = n.person"
-        f" WHERE p.borough = {literal(borough)} AND (p.valid_to IS NULL OR p.valid_to >= {day})"
-        f" AND (s.service_end IS NULL OR s.service_end >= {day}) AND s.service_start < {day}"
-    )
+def _literal(day: date, dtype: pl.DataType) -> pl.Expr:
+    return pl.lit(day).cast(dtype)

@@ -13,8 +13,9 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+
 from borough_node.sources.contract import TABLES
-from borough_node.sources.file import listed, literal
 from borough_node.sources.personnel.settings import PersonnelSettings
 from borough_node.sources.personnel.staging import Staged
 from protocol.durable import write_durably
@@ -33,8 +34,8 @@ def save(staged: Staged, directory: Path, *, now: datetime) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder = directory / f"snapshot-{_next_number(directory):06d}"
         folder.mkdir(mode=0o700)
-        for name in staged.tables:
-            _write(staged, name, folder / f"{name}.parquet")
+        for name, frame in staged.frames.items():
+            _write(name, frame, folder / f"{name}.parquet")
         told = {"snapshot": folder.name, "taken_at": now.isoformat(), "absent": list(staged.settings.absent)}
         write_durably(directory / CURRENT, json.dumps(told).encode())
         for old in directory.glob("snapshot-*"):
@@ -67,14 +68,8 @@ def last_good(directory: Path, *, of: PersonnelSettings) -> PersonnelSettings | 
         raise StorageError(f"snapshot in {directory}: {type(error).__name__}") from None
 
 
-def _write(staged: Staged, name: str, target: Path) -> None:
-    columns = [
-        f"make_timestamptz(epoch_us({listed([c.name])})) AS {listed([c.name])}"
-        if c.kind == "time"
-        else listed([c.name])
-        for c in TABLES[name].columns
-    ]
-    staged.run(f"COPY (SELECT {', '.join(columns)} FROM {name}) TO {literal(str(target))} (FORMAT parquet)")
+def _write(name: str, frame: pl.DataFrame, target: Path) -> None:
+    frame.select(column.name for column in TABLES[name].columns).write_parquet(target)
     target.chmod(0o600)
     with target.open("rb") as written:
         os.fsync(written.fileno())

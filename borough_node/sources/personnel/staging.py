@@ -1,22 +1,27 @@
-"""All tables of a borough in one database in memory, typed as the contract says, with what could not be read.
+"""All tables of a borough in memory, typed as the contract says, with what could not be read.
 
-Rules this module keeps: a source is only read; a value that cannot be read is NULL here and counted, so that the
-check can refuse the table; nothing is dropped.
+Rules this module keeps: a source is only read; a value that cannot be read is null here and counted, so that the
+check can refuse the table; nothing is dropped. A Parquet table of the contract's own types is read as it stands; all else
+(CSV, PostgreSQL, other types, codes to translate) is cast by an in-memory database, which is closed before anybody works
+with the tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import duckdb
+import polars as pl
 
 from borough_node.sources.contract import TABLES, Table
-from borough_node.sources.file import literal, offline_database, open_in, quoted, readable
+from borough_node.sources.file import file_to_read, offline_database, open_in, quoted, readable
 from borough_node.sources.personnel.casts import Cast, Reading, cast_of
+from borough_node.sources.personnel.plain import read_plain
 from borough_node.sources.personnel.postgres import Relations, connected
 from borough_node.sources.personnel.settings import POSTGRES, PersonnelSettings
 from protocol.errors import TableInvalid
@@ -45,175 +50,149 @@ class Problem:
 class Staged:
     """The typed tables of one borough."""
 
-    connection: duckdb.DuckDBPyConnection
     settings: PersonnelSettings
-    tables: list[str] = field(default_factory=list)
-    """Those that could be read; an absent one is there and empty."""
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    """Those that could be read, an absent one empty. Beside the contract's columns: ``person``, the number of the row's
+    person in order of staff number (null: an orphan), and what ``castable`` and ``local`` name."""
     unreadable: list[Problem] = field(default_factory=list)
     castable: dict[str, list[str]] = field(default_factory=dict)
-    """Table to the columns whose reading can fail, in the order of the bits of ``_failed``."""
+    """Table to the columns whose reading can fail; ``NAME__failed`` says in which rows it did."""
     local: dict[str, list[str]] = field(default_factory=dict)
     """Table to the time columns of which some values may have had no zone; ``NAME__local`` holds those."""
 
     def __repr__(self) -> str:
         return "Staged(<redacted>)"
 
-    def run(self, statement: str) -> None:
-        """Execute a statement for its effect."""
-        self.connection.execute(statement)
-
-    def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a query."""
-        return self.connection.execute(statement).fetchall()
-
-    def columns(self, statement: str) -> dict[str, Any]:
-        """Return the columns of a query as numpy arrays."""
-        return self.connection.execute(statement).fetchnumpy()
-
 
 @contextmanager
-def staged(
-    settings: PersonnelSettings, *, names: tuple[str, ...] = tuple(TABLES), threads: int | None = None
-) -> Iterator[Staged]:
-    """Yield the tables of the contract that were asked for, and close the database afterwards.
+def staged(settings: PersonnelSettings, *, names: tuple[str, ...] = tuple(TABLES)) -> Iterator[Staged]:
+    """Yield the tables of the contract that were asked for, and forget them afterwards.
 
     Args:
         names: Only these are read; staff always is.
-        threads: Most threads of the database; None: as many as there are cores.
     """
-    connection = offline_database()
-    if threads is not None:
-        connection.execute(f"SET threads = {threads}")
-    # Off: the order of rows means nothing here, and keeping it costs memory and time.
-    connection.execute("SET preserve_insertion_order = false")
-    connection.execute("SET TimeZone = 'UTC'")
-    result = Staged(connection, settings)
+    result = Staged(settings)
+    with ExitStack() as stack:
+        sources = _Sources(result, stack)
+        for name in sorted({"staff", *names}, key=list(TABLES).index):
+            sources.stage(TABLES[name])
     try:
-        with ExitStack() as stack:
-            database: Relations | None = None
-            if settings.database is not None:
-                try:
-                    database = stack.enter_context(connected(settings.database))
-                except TableInvalid as error:
-                    for name in (name for name, place in settings.tables.items() if place.startswith(POSTGRES)):
-                        result.unreadable.append(_unreadable(name, error))
-            for name in sorted({"staff", *names}, key=list(TABLES).index):
-                _stage(result, TABLES[name], database)
         yield result
     finally:
-        connection.close()
+        result.frames.clear()
 
 
-def _stage(result: Staged, table: Table, database: Relations | None) -> None:
-    settings = result.settings
-    if any(problem.table == table.name for problem in result.unreadable):
-        return
-    try:
-        if table.name in settings.absent:
-            _create_empty(result, table)
-        elif (place := settings.tables[table.name]).startswith(POSTGRES):
-            if database is None:
-                raise TableInvalid(f"{place}: no database is connected; name one under database")
-            _from_database(result, table, database, place.removeprefix(POSTGRES))
-        else:
-            _from_file(result, table, Path(place))
-    except TableInvalid as error:
-        result.unreadable.append(_unreadable(table.name, error))
-        return
-    result.tables.append(table.name)
-    if table.name == "staff":
-        result.run(
-            "CREATE TABLE person_numbers AS SELECT staff_no, CAST(row_number() OVER (ORDER BY staff_no) AS INTEGER)"
-            " AS person FROM (SELECT DISTINCT staff_no FROM staff WHERE staff_no IS NOT NULL)"
-        )
+class _Sources:
+    """Reads the sources of one borough; databases are opened when the first table needs them."""
+
+    def __init__(self, result: Staged, stack: ExitStack) -> None:
+        self._result, self._settings, self._stack = result, result.settings, stack
+        self._persons = pl.DataFrame(schema={"staff_no": pl.String, "person": pl.UInt32})
+
+    def stage(self, table: Table) -> None:
+        """Put the table into the result, or why it cannot be read."""
+        try:
+            if table.name in self._settings.absent:
+                frame = table.schema.to_frame()
+            elif (place := self._settings.tables[table.name]).startswith(POSTGRES):
+                frame = self._from_relation(table, place.removeprefix(POSTGRES))
+            else:
+                frame = self._from_file(table, Path(place))
+        except TableInvalid as error:
+            self._result.unreadable.append(Problem(table.name, None, "unreadable", "error", 0, (), error.detail))
+            return
+        if table.windowed and self._settings.since is not None:
+            # A row whose date cannot be read stays, so that the check finds it.
+            dated = pl.col(table.dated)
+            frame = frame.filter(
+                dated.is_null() | (dated >= pl.lit(self._settings.since).cast(frame.schema[table.dated]))
+            )
+        if table.name == "staff":
+            known = frame.select("staff_no").drop_nulls().unique().sort("staff_no")
+            self._persons = known.with_row_index("person").select("staff_no", "person")
+        if "staff_no" in frame.columns:
+            # Joins and groups by small whole numbers are what makes features fast.
+            numbered = frame.select("staff_no").join(self._persons, on="staff_no", how="left", maintain_order="left")
+            frame = frame.with_columns(numbered["person"])
+        self._result.frames[table.name] = frame
+
+    @cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        connection = self._stack.enter_context(closing(offline_database()))
+        # Off: the order of rows means nothing here, and keeping it costs memory and time.
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    @cached_property
+    def _relations(self) -> Relations | TableInvalid:
+        if self._settings.database is None:
+            return TableInvalid("no database is connected; name one under database")
+        try:
+            return self._stack.enter_context(connected(self._settings.database))
+        except TableInvalid as error:
+            # Every table of the database is refused for the same reason, without waiting for it again.
+            return error
+
+    def _from_file(self, table: Table, path: Path) -> pl.DataFrame:
+        full = file_to_read(path)
+        if full.suffix.lower() == ".parquet" and (plain := read_plain(full, table, self._settings)) is not None:
+            numbers = [column.name for column in table.columns if column.kind == "number"]
+            self._result.castable[table.name] = numbers
+            return plain.with_columns((~pl.col(name).is_finite()).alias(f"{name}__failed") for name in numbers)
+        with readable(path):
+            source = open_in(self._database, path)
+            return self._cast(table, source.relation, source.types)
+
+    def _from_relation(self, table: Table, relation: str) -> pl.DataFrame:
+        settings = self._settings
+        if isinstance(self._relations, TableInvalid):
+            raise self._relations
+        wanted = [name for column in table.columns if (name := settings.source_column(table.name, column.name))]
+        _check_columns(wanted, set(self._relations.columns(relation)))
+        dated = settings.source_column(table.name, table.dated)
+        since = (dated, settings.since) if table.windowed and settings.since is not None else None
+        arrow = self._relations.read(relation, list(dict.fromkeys(wanted)), since=since)
+        view = f"source_{table.name}"
+        self._database.register(view, arrow)
+        try:
+            described = self._database.execute(f"DESCRIBE {view}").fetchall()
+            return self._cast(table, view, {str(row[0]): str(row[1]) for row in described})
+        except duckdb.Error as error:
+            raise TableInvalid(f"relation {relation}: unreadable ({type(error).__name__}); check its types") from None
+        finally:
+            self._database.unregister(view)
+
+    def _cast(self, table: Table, relation: str, types: dict[str, str]) -> pl.DataFrame:
+        """Return the table as the database casts it. Raises: TableInvalid naming a column that is missing or cannot be read."""
+        settings = self._settings
+        casts: dict[str, Cast] = {}
+        for column in table.columns:
+            source = settings.source_column(table.name, column.name)
+            if not source:
+                casts[column.name] = Cast("NULL", None, None)
+                continue
+            _check_columns([source], set(types))
+            reading = Reading(
+                settings.zone_of_naive,
+                settings.date_format,
+                settings.time_format,
+                settings.values.get(table.name, {}).get(column.name, {}),
+            )
+            casts[column.name] = cast_of(column, source=source, type_name=types[source], settings=reading)
+        local = [name for name, cast in casts.items() if cast.local]
+        failed = {name: cast.failed for name, cast in casts.items() if cast.failed}
+        chosen = [f"{cast.typed} AS {quoted(name)}" for name, cast in casts.items()]
+        chosen += [f"{casts[name].local} AS {quoted(name + '__local')}" for name in local]
+        chosen += [f"{condition} AS {quoted(name + '__failed')}" for name, condition in failed.items()]
+        arrow = self._database.sql(f"SELECT {', '.join(chosen)} FROM {relation}").to_arrow_table()
+        frame = pl.DataFrame(pl.from_arrow(arrow))
+        self._result.castable[table.name] = list(failed)
+        self._result.local[table.name] = local
+        # Its instants are in UTC and carry no zone, which is what this cast makes of them.
+        return frame.with_columns(pl.col(column.name).cast(column.dtype) for column in table.columns)
 
 
-def _unreadable(table: str, error: TableInvalid) -> Problem:
-    return Problem(table, None, "unreadable", "error", 0, (), error.detail)
-
-
-def _from_file(result: Staged, table: Table, path: Path) -> None:
-    with readable(path):
-        source = open_in(result.connection, path)
-        _create(result, table, source.relation, source.types, cut=True)
-
-
-def _from_database(result: Staged, table: Table, database: Relations, relation: str) -> None:
-    settings = result.settings
-    there = database.columns(relation)
-    wanted = [name for column in table.columns if (name := settings.source_column(table.name, column.name))]
-    _check_columns(wanted, set(there), result)
-    dated = settings.source_column(table.name, table.dated)
-    since = (dated, settings.since) if table.windowed and settings.since is not None else None
-    arrow = database.read(relation, list(dict.fromkeys(wanted)), since=since)
-    view = f"source_{table.name}"
-    result.connection.register(view, arrow)
-    try:
-        types = {str(row[0]): str(row[1]) for row in result.rows(f"DESCRIBE {view}")}
-        _create(result, table, view, types, cut=False)
-    except duckdb.Error as error:
-        raise TableInvalid(f"relation {relation}: unreadable ({type(error).__name__}); check its types") from None
-    finally:
-        result.connection.unregister(view)
-
-
-def _check_columns(wanted: list[str], there: set[str], result: Staged) -> None:
+def _check_columns(wanted: list[str], there: set[str]) -> None:
     if missing := [name for name in wanted if name not in there]:
         raise TableInvalid(f"column {missing[0]}: missing; add it to the export, or map it in the settings")
-
-
-def _create(result: Staged, table: Table, relation: str, types: dict[str, str], *, cut: bool) -> None:
-    """Create the table. Raises: TableInvalid if a column is missing or of a type that cannot be read."""
-    settings = result.settings
-    casts: dict[str, Cast] = {}
-    for column in table.columns:
-        source = settings.source_column(table.name, column.name)
-        if not source:
-            casts[column.name] = Cast(f"CAST(NULL AS {_SQL[column.kind]})", None, None)
-            continue
-        _check_columns([source], set(types), result)
-        reading = Reading(
-            settings.zone_of_naive,
-            settings.date_format,
-            settings.time_format,
-            settings.values.get(table.name, {}).get(column.name, {}),
-        )
-        casts[column.name] = cast_of(column, source=source, type_name=types[source], settings=reading)
-    castable = [name for name, cast in casts.items() if cast.failed]
-    local = [name for name, cast in casts.items() if cast.local]
-    chosen = [f"{cast.typed} AS {quoted(name)}" for name, cast in casts.items()]
-    chosen += [f"{casts[name].local} AS {quoted(name + '__local')}" for name in local]
-    bits = " + ".join(f"CAST({casts[name].failed} AS BIGINT) * {1 << place}" for place, name in enumerate(castable))
-    chosen += [f"{bits} AS _failed"] if bits else []
-    statement = f"SELECT {', '.join(chosen)} FROM {relation}"
-    if cut and table.windowed and settings.since is not None:
-        # A row whose date cannot be read stays, so that the check finds it.
-        dated = quoted(table.dated)
-        statement = (
-            f"SELECT * FROM ({statement}) WHERE {dated} IS NULL OR {dated} >= DATE {literal(str(settings.since))}"
-        )
-    result.run(f"CREATE TABLE {table.name} AS {_with_person(table, statement)}")
-    result.castable[table.name] = castable
-    result.local[table.name] = local
-
-
-def _create_empty(result: Staged, table: Table) -> None:
-    columns = ", ".join(f"CAST(NULL AS {_SQL[column.kind]}) AS {quoted(column.name)}" for column in table.columns)
-    result.run(f"CREATE TABLE {table.name} AS SELECT * FROM ({_with_person(table, f'SELECT {columns}')}) LIMIT 0")
-
-
-def _with_person(table: Table, statement: str) -> str:
-    """Number the person of each row: joins on small integers are what makes features fast. NULL: an orphan."""
-    if table.name == "staff" or not any(column.name == "staff_no" for column in table.columns):
-        return statement
-    return f"SELECT source.*, numbered.person FROM ({statement}) AS source LEFT JOIN person_numbers AS numbered USING (staff_no)"
-
-
-_SQL = {
-    "text": "VARCHAR",
-    "whole": "BIGINT",
-    "number": "DOUBLE",
-    "flag": "BOOLEAN",
-    "date": "DATE",
-    "time": "TIMESTAMP",
-}

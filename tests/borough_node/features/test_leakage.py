@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from borough_node.features.extract import INDICATORS, PROTECTED, rows_as_of
 from borough_node.features.personnel import FEATURE_TABLES
 from borough_node.sources.contract import TABLES, Table
 from borough_node.sources.contract.cutoffs import date_of, window_start
+from borough_node.sources.personnel.asof import as_of
 from borough_node.sources.personnel.staging import staged
 from borough_node.sources.table import PersonnelTable
 from tests.personnel import CUTOFF, random_force, random_value, settings_for
@@ -56,7 +56,7 @@ def change_what_came_later(
 def features_of(frames: dict[str, pl.DataFrame], folder: Path) -> PersonnelTable:
     for name, frame in frames.items():
         frame.write_parquet(folder / f"{name}.parquet")
-    with staged(settings_for(folder), names=FEATURE_TABLES, threads=1) as tables:
+    with staged(settings_for(folder), names=FEATURE_TABLES) as tables:
         return rows_as_of(tables, CUTOFF, features=list(INDICATORS), labels=(), protected=PROTECTED)
 
 
@@ -121,20 +121,28 @@ def test_a_finding_made_within_the_window_is_no_feature(tmp_path: Path):
     assert_same(features_of(frames, tmp_path), features_of(without, tmp_path))
 
 
+def test_who_a_person_is_in_protected_terms_changes_no_feature(tmp_path: Path):
+    frames = random_force(np.random.default_rng(2))
+    others = frames | {"staff": frames["staff"].with_columns(pl.col(name).reverse() for name in PROTECTED)}
+    assert not others["staff"].equals(frames["staff"])
+    assert_same(features_of(frames, tmp_path), features_of(others, tmp_path))
+
+
 def test_sickness_is_not_opened_for_features(tmp_path: Path):
     frames = random_force(np.random.default_rng(1))
     features_of(frames, tmp_path)
     (tmp_path / "sickness.parquet").unlink()
     with staged(settings_for(tmp_path), names=FEATURE_TABLES) as tables:
         assert not tables.unreadable
-        assert "sickness" not in tables.tables
+        assert "sickness" not in tables.frames
 
 
-@pytest.mark.parametrize("name", ["sickness", "conduct_findings"])
-def test_there_is_no_view_of_sickness_nor_of_all_findings(tmp_path: Path, name: str):
-    features_of(random_force(np.random.default_rng(1)), tmp_path)
+def test_neither_sickness_nor_findings_about_the_window_are_known_at_a_cutoff(tmp_path: Path):
+    for name, frame in random_force(np.random.default_rng(1)).items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
     with staged(settings_for(tmp_path)) as tables:
-        rows_as_of(tables, CUTOFF, features=["duties"], labels=(), protected=())
-        views = {row[0] for row in tables.rows("SELECT view_name FROM duckdb_views()")}
-        assert "duties_known" in views
-        assert f"{name}_known" not in views
+        known = as_of(tables, CUTOFF)
+        assert set(TABLES) - set(known.tables) == {"sickness", "conduct_findings"}
+        found_at = known.findings_before.collect()["found_at"]
+    assert found_at.len() > 0
+    assert found_at.max() < datetime.combine(window_start(CUTOFF), datetime.min.time(), UTC)

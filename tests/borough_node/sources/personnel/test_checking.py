@@ -247,7 +247,7 @@ def test_local_times_are_read_in_the_forces_zone(tmp_path: Path):
     path.write_text(without_zone(path.read_text()))
     with staged(settings_for(tmp_path, suffix=".csv").model_copy(update={"naive_times": "local"})) as tables:
         # 9:00 in British summer time.
-        assert tables.rows('SELECT "at" FROM lookups')[0][0] == datetime(2025, 9, 1, 8, 0)
+        assert tables.frames["lookups"]["at"].to_list() == [at("2025-09-01T08:00")]
 
 
 @pytest.mark.parametrize(
