@@ -32,8 +32,11 @@ not edit it by hand.
   1 January 2026). Consecutive numbers are consecutive cutoffs, so a plan's count of rows per person holds. The *window* of
   a cutoff is the six months before it. A person's label in a category is 1 at a cutoff if a finding in that category, of
   any level and whenever made, is about conduct (`conduct_from` to `conduct_to`) that touches the window. What was found or
-  decided before the window starts is history and may be a feature; a finding about the window never is. A label is complete
-  only when cases have had time to be concluded: choose training cutoffs that lie far enough back.
+  decided before the window starts is history and may be a feature; a finding about the window never is. A node trains on
+  what was known: a finding made, or a review ended, on or after the day of a plan's evaluation cutoff labels none of the
+  rows before that cutoff, because conduct that goes on through both windows may be found only then, and a model trained on
+  that would have seen whom its evaluation looks for. A label is complete only when cases have had time to be concluded:
+  choose training cutoffs that lie far enough back.
 - **Membership.** A person is in the borough at a cutoff if the latest home posting known then, begun before the cutoff, is
   in the borough and has not ended before it. Enter transfers in both boroughs by the day they happen: until then a person
   could be counted in both.

@@ -96,7 +96,7 @@ def as_of(staged: Staged, cutoff: int) -> Known:
 
 
 @cache
-def _offsets(zone: str, start: date, day: date) -> tuple[int, list[tuple[datetime, int]]]:
+def _offsets(zone: str, start: date, day: date) -> tuple[int, tuple[tuple[datetime, int], ...]]:
     """Return the minutes that local clocks are ahead of UTC a week before a window, and each change until a week after it."""
     moment = datetime.combine(start, datetime.min.time(), UTC) - timedelta(days=7)
     last = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=7)
@@ -109,7 +109,7 @@ def _offsets(zone: str, start: date, day: date) -> tuple[int, list[tuple[datetim
         if (later := _offset(moment, zone)) != offset:
             changes.append((moment, later))
             offset = later
-    return first, changes
+    return first, tuple(changes)
 
 
 def _offset(moment: datetime, zone: str) -> int:
