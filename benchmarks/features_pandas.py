@@ -423,7 +423,7 @@ def _attendance(claims: pd.DataFrame) -> pd.DataFrame:
     due = claims.groupby("staff_no")["policy_office_share"].max()
     of.set("office_shortfall", (due - of["shown"] / (of["working"] + 5.0)).clip(lower=0))
     of.set("claimed_office_share", of["claimed"] / (of["working"] + 5.0))
-    of.count("unbadged_edge_days", unbadged & claims["claim_date"].dt.dayofweek.isin((0, 4)))
+    of.count("unbadged_edge_days", unbadged & claims["claim_date"].dt.day_of_week.isin((0, 4)))
     of.count("short_office_days", office & watched & badged & ~leave & (claims["badge_hours"] < 4))
     of.count("office_claims_on_leave", office & leave)
     of.count("attendance_claims_late", office & (claims["entered_at"] > claims["claim_date"] + 7 * DAY))
@@ -468,7 +468,7 @@ def _lookups(lookups: pd.DataFrame) -> pd.DataFrame:
     of.count("vulnerable_lookups", vulnerable)
     of.set("lookups", of.rows)
     cases = lookups[caseless & lookups["subject_ref"].notna()]
-    monday = cases["at"].dt.floor("D") - pd.to_timedelta(cases["at"].dt.dayofweek, unit="D")
+    monday = cases["at"].dt.floor("D") - pd.to_timedelta(cases["at"].dt.day_of_week, unit="D")
     groups = cases.assign(week=monday).groupby(["staff_no", "subject_ref"])
     one = groups.agg(times=("at", "size"), weeks=("week", "nunique"), vulnerable=("subject_vulnerable", "any"))
     by_person = one.groupby(level=0)
