@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +12,8 @@ from google.protobuf.message import Message
 
 from coordinator.grid import GrpcGrid
 from coordinator.log.appender import Appender
-from coordinator.log.publisher import Publisher
+from coordinator.log.backup import Proven, prove, restore
+from coordinator.log.publisher import Publisher, size_at
 from coordinator.registry.proposals import Proposals
 from coordinator.rounds import PlanRunner, UnmaskerClient
 from coordinator.server_app import collect_flags, run_plan
@@ -29,7 +31,9 @@ from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.roster import Roster
+from protocol.errors import ConfigurationError
 from protocol.ids import Digest, HexKey, PartyId, Role
+from protocol.log.note import SignedCheckpoint
 from protocol.rpc.channel import open_channel
 from protocol.rpc.party import Party
 from protocol.rpc.server import serve
@@ -217,3 +221,28 @@ class Coordinator:
 
     def _close(self, plan: Digest) -> bytes:
         return bytes(self._unmasker("ClosePlan", unmasker_pb2.ClosePlanRequest(plan=plan)).envelope)
+
+
+def restore_register(settings: CoordinatorSettings, copy: Path, *, dry_run: bool) -> Proven:
+    """Prove a backup against the log's files and its witnesses and, unless it is a dry run, restore from it.
+
+    Raises: as ``prove`` and ``restore``.
+    """
+    files = settings.log_directory / "checkpoint"
+
+    def ask(roster: Roster, witness: PartyId, shown: SignedCheckpoint) -> int:
+        if witness not in settings.witnesses:
+            raise ConfigurationError(f"field witnesses: {witness} is not named")
+        server = roster.party(witness, "witness")
+        with open_channel(settings.witnesses[witness], server=server, roster=roster, files=settings.tls()) as channel:
+            return size_at(channel, shown)
+
+    proven = prove(
+        copy,
+        genesis=settings.genesis,
+        published=SignedCheckpoint.decode(files.read_bytes()) if files.exists() else None,
+        ask=ask,
+    )
+    if not dry_run:
+        restore(copy, database_place(settings))
+    return proven

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from coordinator.log.backup import back_up
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.database import Database
@@ -73,6 +74,41 @@ def migrate(
             typer.echo(f"{'would take' if dry_run else 'took'} step {step.revision}: {step.what}")
         if not steps:
             typer.echo("The database has the schema of this version.")
+
+
+@app.command()
+def backup(
+    settings_file: SettingsFile,
+    copy: Annotated[Path, typer.Argument(help="A new file.", metavar="FILE")],
+) -> None:
+    """Copy the database, as it is at one moment, into a file; the coordinator may run meanwhile."""
+    with explained_errors():
+        back_up(database_place(CoordinatorSettings.load(settings_file)), copy)
+        typer.echo(f"wrote {copy}")
+
+
+@app.command()
+def restore(
+    settings_file: SettingsFile,
+    copy: Annotated[Path, typer.Argument(help="What backup wrote.", metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option(help="Prove the backup and restore nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Fill a new, empty database from a backup, if it is all that the log and its witnesses have seen.
+
+    A backup that is behind the log, or was changed, is refused. A majority of the witnesses must run, the coordinator not.
+    """
+    from coordinator.app import restore_register
+
+    with explained_errors():
+        proven = restore_register(CoordinatorSettings.load(settings_file), copy, dry_run=dry_run)
+        if as_json:
+            print_json({"dry_run": dry_run} | dataclasses.asdict(proven))
+            return
+        typer.echo(
+            f"{copy} holds {proven.leaves} leaves and {proven.flags} flags; the log is witnessed up to {proven.witnessed}: "
+            f"it {'may be' if dry_run else 'was'} restored"
+        )
 
 
 @app.command()

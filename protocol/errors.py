@@ -192,6 +192,14 @@ class SumInvalid(VerificationError):
     )
 
 
+class BackupAltered(VerificationError):
+    """A copy of the coordinator's database is not what the log committed to."""
+
+    code = "backup.altered"
+    public_message = "The backup is not what the log holds."
+    remedy_text = "Do not use it and keep it as evidence: find who could write to it. Take another backup."
+
+
 class ModelMismatch(VerificationError):
     """A model, or a step towards it, does not follow from the plan and the published sums."""
 

@@ -19,6 +19,8 @@ from protocol.rpc.v1 import witness_pb2, witness_pb2_grpc
 from protocol.signing.keys import SigningKey
 
 WITNESS_TIMEOUT_SECONDS = 10.0
+NO_SIZE = 2**62
+"""A size at which no witness stands: asked to go on from there, it only says where it does stand."""
 
 Report = Callable[[str, str], None]
 Connect = Callable[[PartyId], grpc.Channel]
@@ -106,3 +108,16 @@ class Publisher:
         """Close the connections to the witnesses."""
         for channel in self._channels.values():
             channel.close()
+
+
+def size_at(channel: grpc.Channel, signed: SignedCheckpoint) -> int:
+    """Return at which size a witness stands. It is shown a checkpoint of its log and asked to sign nothing.
+
+    Raises: PeerUnreachable, or what the witness refuses.
+    """
+    request = witness_pb2.AddCheckpointRequest(old_size=NO_SIZE, consistency_proof=[], checkpoint=signed.encode())
+    try:
+        answer = witness_pb2_grpc.WitnessStub(channel).AddCheckpoint(request, timeout=WITNESS_TIMEOUT_SECONDS)
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
+    return int(answer.current_size)

@@ -138,6 +138,16 @@ class Database:
                 raise ConcurrentChange(error.detail) from cause
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Yield a connection to which the whole database stays as it is at the first read. Raises: StorageError."""
+        with storage_errors(), self._engine.connect() as connection:
+            if self._is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """Return an INSERT that can say what happens on a conflict."""
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
