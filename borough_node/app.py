@@ -19,7 +19,7 @@ from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.noise import SYSTEM_ENTROPY, discrete_gaussian
 from protocol.clock import Clock
 from protocol.log.note import SignedCheckpoint
-from protocol.rpc.channel import open_channel
+from protocol.rpc.channel import CoordinatorChannel
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import Party
 from protocol.rpc.status import from_rpc_error
@@ -49,7 +49,8 @@ class Node:
         self.ledger = Ledger(settings.state / "ledger.sqlite")
         self.reviews = Reviews(settings.state / "reviews.sqlite")
         self._report = report
-        self._channel = self._connect()
+        self._channel = CoordinatorChannel(settings.coordinator, roster=lambda: self.party.roster, files=settings.tls())
+        self._channel()
         stored = self.ledger.checkpoint()
         self.reader = LogReader(
             self._channel,
@@ -57,6 +58,7 @@ class Node:
             remembered=None if stored is None else SignedCheckpoint.decode(stored),
             remember=lambda signed: self.ledger.store_checkpoint(signed.encode()),
             keep_evidence=lambda evidence: self.ledger.store_evidence(evidence.earlier, evidence.later),
+            learn=self.party.rosters.learn,
             clock=clock,
         )
         self.gate = Gate(
@@ -70,13 +72,8 @@ class Node:
             noise=noise,
         )
         self._app = build_app(self.gate, self.raise_flags)
-        self._agent = Agent(self._connect, self._answer, report=report)
+        self._agent = Agent(self._channel.fresh, self._answer, report=report)
         self._thread = threading.Thread(target=self._agent.run, name=f"node-{settings.id}", daemon=True)
-
-    def _connect(self) -> grpc.Channel:
-        roster = self.party.roster
-        server = roster.with_role("coordinator")[0]
-        return open_channel(self.settings.coordinator, server=server, roster=roster, files=self.settings.tls())
 
     def _answer(self, message: bytes) -> tuple[bytes, float]:
         reply = answer_bytes(self._app, message, report=self._report)
@@ -93,7 +90,7 @@ class Node:
             ]
         )
         try:
-            positions = register_pb2_grpc.RegisterStub(self._channel).RaiseFlags(batch, timeout=120)
+            positions = register_pb2_grpc.RegisterStub(self._channel()).RaiseFlags(batch, timeout=120)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
         self.gate.confirm_flags(policy, tuple(positions.indices))

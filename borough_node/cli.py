@@ -29,11 +29,13 @@ from borough_node.sources.personnel.staging import staged
 from protocol.clock import SystemClock
 from protocol.errors import ConfigurationError
 from protocol.history.files import mirror_from_files
-from protocol.rpc.party import first_roster, read_file
+from protocol.rpc.key_commands import add_key_commands
+from protocol.rpc.party import read_file, roster_book
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
 
 app = typer.Typer(no_args_is_help=True, help="Run and inspect a borough node.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The borough's privacy ledger.")
+add_key_commands(app, "borough")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(operator_app, name="operator")
 app.add_typer(explain_app, name="explain")
@@ -158,7 +160,7 @@ def show(
     """
     with explained_errors():
         settings = NodeSettings.load(settings_file)
-        roster, _ = first_roster(settings)
+        roster = roster_book(settings).current
         budgets = {budget.purpose: budget.rho for budget in roster.budgets}
         entries = _read_ledger(settings, file).entries()
         if purpose is not None and purpose not in budgets and all(c.purpose != purpose for c in charges_of(entries)):

@@ -25,6 +25,7 @@ from protocol.documents.base import describe
 from protocol.errors import ConfigurationError
 from protocol.history.files import mirror_from_files
 from protocol.ids import random_id
+from protocol.keys.passphrase import passphrase_source
 from protocol.rpc.party import read_file, read_signing_key
 from protocol.rpc.process import event_log, explained_errors, print_json
 from protocol.signing.dsse import Envelope
@@ -86,7 +87,7 @@ def request_explanation(
             )
         except ValidationError as error:
             raise ConfigurationError(describe(error)) from None
-        envelope = ask(request, read_signing_key(key), settings.operators)
+        envelope = ask(request, _operator_key(key), settings.operators)
         if not dry_run:
             _write_private(out, envelope.encode())
         typer.echo(request.digest())
@@ -103,7 +104,7 @@ def agree_to_explanation(
     with explained_errors():
         settings = NodeSettings.load(settings_file)
         envelope = Envelope.decode(read_file(request))
-        agreed = agree(envelope, read_signing_key(key), settings.operators, now=SystemClock().now())
+        agreed = agree(envelope, _operator_key(key), settings.operators, now=SystemClock().now())
         document = envelope.document(ExplanationRequest)
         typer.echo(f"{document.asked_by} asks, until {document.valid_until:%Y-%m-%d %H:%M} UTC,")
         typer.echo(f"why {document.person} has their score of {document.category} under policy {document.policy}:")
@@ -233,3 +234,8 @@ def _explanation_lines(found: Explanation) -> Iterator[str]:
 
 def _change_text(change: Change) -> str:
     return f"  {change.feature} {change.side} {change.limit:.6g} ({change.unit}; now {change.value:g})"
+
+
+def _operator_key(path: Path) -> SigningKey:
+    """Return an operator's own key; if it is sealed, the operator at the terminal is asked."""
+    return read_signing_key(path, passphrase_source(file=None, descriptor=None))

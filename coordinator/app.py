@@ -31,7 +31,7 @@ from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.roster import Roster
-from protocol.errors import ConfigurationError
+from protocol.errors import ConfigurationError, RefusalError, VerificationError
 from protocol.ids import Digest, HexKey, PartyId, Role
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.channel import open_channel
@@ -69,7 +69,7 @@ class Coordinator:
             self.appender,
             key=self.party.signing_key,
             directory=settings.log_directory,
-            connect=lambda witness: self._connect(settings.witnesses[witness], "witness", witness),
+            connect=self._connect_witness,
             report=report,
         )
         self.cases = CaseStore(self._database)
@@ -98,12 +98,18 @@ class Coordinator:
         server = roster.party(party_id, role)
         return open_channel(address, server=server, roster=roster, files=self.settings.tls())
 
+    def _connect_witness(self, witness: PartyId) -> grpc.Channel:
+        if witness not in self.settings.witnesses:
+            raise ConfigurationError(f"field witnesses: no address of {witness}, which the roster names")
+        return self._connect(self.settings.witnesses[witness], "witness", witness)
+
     # --- serving ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin the log if it is empty, and serve. Witnesses must be reachable: without them nothing is published."""
         if not self.appender.history.leaves:
-            self.appender.append("roster", self.party.roster_envelope)
+            self.appender.append("roster", self.party.rosters.envelopes[0])
+        self.log_proposed_rosters()
         self.publisher.publish()
         self._server, self.port = serve(
             self.settings.coordinator,
@@ -182,6 +188,26 @@ class Coordinator:
         record = self.appender.history.public.plan(document.plan)
         grid = GrpcGrid(self._mailbox, record.plan.borough_ids(), on_progress=lambda done, asked: None)
         return collect_flags(document, grid), record.plan.borough_ids()
+
+    def log_proposed_rosters(self) -> None:
+        """Log the rosters that another process published, which a quorum has signed; the new one counts from here on.
+
+        Raises: CheckpointInvalid if too few witnesses cosign, as when this party's own key is another one now: the roster
+            is logged then, and the next start, with that key, has it witnessed.
+        """
+        waiting = [one for one in self.proposals.waiting() if one[1] == "roster"]
+        for digest, _, content in sorted(waiting, key=lambda one: Envelope.decode(one[2]).document(Roster).version):
+            try:
+                self.appender.append("roster", Envelope.decode(content))
+                self._report("roster.logged", f"roster {self.roster().version}, digest {digest}")
+            except (VerificationError, RefusalError, ConfigurationError) as error:
+                # Another one of its version came first, say: it will never follow, and must hold nothing up.
+                self._report(error.code, f"roster {digest[:16]} was published and is not logged: {error.detail}")
+            self.cases.withdraw_proposal(digest)
+        self.party.rosters.learn(self.appender.history.public.roster_envelopes)
+        self.federation.admit_only(self.roster())
+        if waiting:
+            self.publisher.publish()
 
     def log_proposed_catalogues(self) -> None:
         """Log the catalogues that another process proposed; they need no quorum of their own, the plan's covers them."""

@@ -24,6 +24,7 @@ from protocol.documents.flags import Waiver
 from protocol.errors import ConfigurationError
 from protocol.history.spending import spending
 from protocol.ids import PartyId, random_id
+from protocol.rpc.key_commands import add_key_commands
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
 from protocol.scorecard.gates import gate_verdicts
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from coordinator.app import Coordinator
 
 app = typer.Typer(no_args_is_help=True, help="Run the coordinator and propose plans and policies.")
+
+add_key_commands(app, "coordinator")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The coordinator's settings.toml.", metavar="SETTINGS")]
 POLL_SECONDS = 2.0

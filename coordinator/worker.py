@@ -58,6 +58,7 @@ class RunningCoordinator:
             self._report("bug", f"{work.__name__}: {type(error).__name__}")
 
     def _run_plans(self) -> None:
+        self._coordinator.log_proposed_rosters()
         self._coordinator.log_proposed_catalogues()
         for plan in self._coordinator.unfinished_plans():
             if plan not in self._running or not self._running[plan].is_alive():

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from protocol.errors import PeerNotInRoster
 from protocol.ids import Digest
-from protocol.rpc.identity import Identity, tls_key_digest
+from protocol.rpc.identity import Identity, identity_of, tls_key_digest
 
 VALIDITY = dt.timedelta(days=365)
 BACKDATE = dt.timedelta(hours=1)
@@ -52,11 +53,27 @@ class ForceCA:
     def issue(self, identity: Identity) -> tuple[bytes, bytes, Digest]:
         """Return (certificate PEM, private key PEM, TLS key digest) for an identity."""
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certified(identity, key.public_key())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM), private, tls_key_digest(certificate)
+
+    def certify(self, request: bytes) -> bytes:
+        """Return the certificate, PEM, for a party's request, PEM, in the name that it asks for.
+
+        A real authority asks who asks. Raises: PeerNotInRoster if the request names no identity.
+        """
+        asked = x509.load_pem_x509_csr(request)
+        key = asked.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not asked.is_signature_valid:
+            raise PeerNotInRoster("the request is not signed with the EC key that it names")
+        return self._certified(identity_of(asked), key).public_bytes(Encoding.PEM)
+
+    def _certified(self, identity: Identity, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.id)])
         names = [x509.UniformResourceIdentifier(identity.uri), x509.DNSName(identity.hostname)]
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        certificate = (
-            self._builder(subject, key.public_key())
+        return (
+            self._builder(subject, key)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -64,8 +81,6 @@ class ForceCA:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return certificate.public_bytes(Encoding.PEM), private, tls_key_digest(certificate)
 
 
 def _key_usage(*, certificates: bool) -> x509.KeyUsage:

@@ -19,6 +19,7 @@ COMMANDS = {
     "federation": ("deploy.federation_cli:app", "Make a federation on this machine."),
     "force": ("deploy.force.cli:app", "A police force that does not exist, to try things on."),
     "node": ("borough_node.cli:app", "Run and inspect a borough node."),
+    "roster": ("deploy.roster_cli:roster_app", "Who takes part, with which keys: the root of trust."),
     "coordinator": ("coordinator.cli:app", "Run the coordinator and propose plans and policies."),
     "unmasker": ("oversight.cli:unmasker_app", "Run the data-protection office's unmasker."),
     "witness": ("oversight.cli:witness_app", "Run a witness of the log."),

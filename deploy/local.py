@@ -41,7 +41,7 @@ from oversight.settings import (
 )
 from protocol.clock import Clock
 from protocol.documents.roster import Budget, Party, Roster
-from protocol.ids import Digest, Role
+from protocol.ids import Digest, Role, digest_of
 from protocol.rpc.identity import Identity
 from protocol.sealing.hpke import HPKEPrivateKey
 from protocol.signing.dsse import sign
@@ -122,7 +122,9 @@ def create(
         _write_secret(folder / "tls.key", private)
         _write_secret(folder / "signing.key", keys[name].seed().hex().encode())
         if envelope_key is not None:
-            _write_secret(folder / "envelope.key", envelope_key.encode().reveal().hex().encode())
+            public = envelope_key.public_key().encode()
+            (folder / "envelope").mkdir()
+            _write_secret(folder / "envelope" / digest_of(public), envelope_key.encode().reveal().hex().encode())
         entries.append(
             Party(
                 id=name,
@@ -165,7 +167,7 @@ def _common(name: str, genesis: Digest, coordinator: str) -> dict[str, Any]:
         "state": "state",
         "roster": "roster.json",
         "genesis": genesis,
-        "signing_key": "signing.key",
+        "signing_key": "file:signing.key",
         "tls_ca": "ca.pem",
         "tls_certificate": "tls.pem",
         "tls_key": "tls.key",
@@ -193,7 +195,7 @@ def _role_settings(
         case "unmasker" | "witness":
             return {"listen": addresses[name]}
         case "custodian":
-            return {"envelope_key": "envelope.key"}
+            return {"envelope_keys": "file:envelope"}
         case _:
             return {}
 

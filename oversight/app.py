@@ -8,6 +8,7 @@ from collections.abc import Callable
 import grpc
 
 from oversight.custody.desk import CustodianDesk
+from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import ShareStore
 from oversight.desk.connection import Connection
 from oversight.issuing.issuer import IssuerDesk
@@ -24,14 +25,12 @@ from oversight.unmasker.store import UnmaskerStore
 from oversight.unmasker.unmasker import Unmasker
 from oversight.witness.witness import Witness, WitnessService
 from protocol.clock import Clock
-from protocol.errors import ConfigurationError, PeerUnreachable, ProtocolError
-from protocol.rpc.channel import open_channel
+from protocol.errors import PeerUnreachable, ProtocolError
+from protocol.rpc.channel import CoordinatorChannel
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile, Party
 from protocol.rpc.server import serve
 from protocol.rpc.v1 import unmasker_pb2_grpc, witness_pb2_grpc
-from protocol.sealing.hpke import HPKEPrivateKey
-from protocol.sealing.secret import Secret
 
 Report = Callable[[str, str], None]
 EXPIRY_CHECK_SECONDS = 60.0
@@ -55,22 +54,18 @@ class UnmaskerProcess:
         self._stopped = threading.Event()
         self._closing = threading.Thread(target=self._close_expired, name="close-expired", daemon=True)
         self.port = 0
+        self._channel = CoordinatorChannel(settings.coordinator, roster=lambda: self.party.roster, files=settings.tls())
         self.unmasker = Unmasker(store=self._store, connect=self._reader, key=self.party.signing_key, clock=clock)
 
     def _reader(self) -> LogReader:
-        roster = self.party.roster
-        channel = open_channel(
-            self.settings.coordinator,
-            server=roster.with_role("coordinator")[0],
-            roster=roster,
-            files=self.settings.tls(),
-        )
+        self._channel()
         return LogReader(
-            channel,
+            self._channel,
             genesis=self.settings.genesis,
             remembered=self._memory.load(),
             remember=self._memory.remember,
             keep_evidence=self._memory.keep_evidence,
+            learn=self.party.rosters.learn,
             clock=self._clock,
         )
 
@@ -109,6 +104,7 @@ class UnmaskerProcess:
         self._stopped.set()
         if self._server is not None:
             self._server.stop(grace_seconds).wait()
+        self._channel.close()
         self._store.close()
 
 
@@ -123,7 +119,7 @@ class WitnessProcess:
         self._witness = Witness(
             witness=settings.id,
             key=self.party.signing_key,
-            roster=self.party.roster,
+            rosters=self.party.rosters,
             memory=CheckpointFile(settings.state),
             clock=clock,
         )
@@ -152,13 +148,15 @@ class WitnessProcess:
 
 def open_custodian(settings: CustodianSettings, *, clock: Clock) -> tuple[Connection, CustodianDesk]:
     """Return a custodian's connection and desk. Raises: ConfigurationError, TransportError."""
-    try:
-        key = HPKEPrivateKey.decode(Secret(bytes.fromhex(settings.envelope_key.read_text().strip())))
-    except (OSError, ValueError):
-        raise ConfigurationError("field envelope_key: not a readable key in hex") from None
+    keys = EnvelopeKeys(settings.envelope_keys.path(), passphrase=settings.passphrase)
     connection = Connection(settings, clock=clock)
-    shares = ShareStore(settings.state / "shares")
-    return connection, CustodianDesk(connection, shares=shares, envelope_key=key, clock=clock)
+    return connection, CustodianDesk(
+        connection,
+        shares=ShareStore(settings.state / "shares"),
+        keys=keys,
+        destructions=settings.state / "destructions",
+        clock=clock,
+    )
 
 
 def open_issuer(settings: IssuerSettings, *, clock: Clock) -> tuple[Connection, IssuerDesk]:

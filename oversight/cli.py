@@ -25,15 +25,29 @@ from oversight.settings import (
 )
 from protocol.clock import SystemClock
 from protocol.documents.cases import Warrant, WarrantFlag
-from protocol.errors import NotLogged
+from protocol.documents.enrolment import Enrolment
+from protocol.errors import ConfigurationError, NotLogged
 from protocol.ids import random_id
+from protocol.keys.creation import create_envelope_key, enrol_again
+from protocol.keys.keyfile import write_private
+from protocol.rpc.key_commands import add_key_commands
+from protocol.rpc.party import read_file
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+from protocol.signing.dsse import Envelope
+from protocol.signing.enrolment import verify_enrolment
 
 unmasker_app = typer.Typer(no_args_is_help=True, help="Run the data-protection office's unmasker.")
 witness_app = typer.Typer(no_args_is_help=True, help="Run a witness of the log.")
 custodian_app = typer.Typer(no_args_is_help=True, help="A custodian's desk.")
 issuer_app = typer.Typer(no_args_is_help=True, help="A warrant issuer's desk.")
 investigator_app = typer.Typer(no_args_is_help=True, help="An investigator's desk.")
+
+add_key_commands(unmasker_app, "unmasker")
+add_key_commands(witness_app, "witness")
+custodian_keys = add_key_commands(custodian_app, "custodian")
+add_key_commands(issuer_app, "issuer")
+# ``investigator key`` makes the key of one warrant.
+add_key_commands(investigator_app, "investigator", group="keys")
 
 SettingsFile = Annotated[Path, typer.Argument(help="This party's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
@@ -150,6 +164,47 @@ def decide(
         desk.collect_shares()
         typer.echo(desk.decide(warrant, flag, decision=decision, reasons=reasons))
         connection.close()
+
+
+@custodian_keys.command("epoch")
+def epoch_key(
+    settings_file: SettingsFile,
+    enrolment: Annotated[Path, typer.Option(help="Your present enrolment.json.")],
+    out: Annotated[Path, typer.Option(help="File for the new enrolment; it must not exist.")],
+) -> None:
+    """Make an envelope key for the next retention epoch, beside the present one, and enrol it.
+
+    The present key stays until its own epoch has ended: what was sealed to it must open until then.
+    """
+    with explained_errors():
+        settings = CustodianSettings.load(settings_file)
+        earlier = verify_enrolment(Envelope.decode(read_file(enrolment)))
+        signing_key = settings.open_signing_key()
+        if earlier.signing_key != signing_key.public:
+            raise ConfigurationError(f"{enrolment}: enrols another signing key than your settings name")
+        # Sealed under the passphrase that the other keys have.
+        public = create_envelope_key(settings.envelope_keys.path(), passphrase=settings.passphrase())
+        renewed = enrol_again(earlier, hpke_key=public, signing_key=signing_key, now=SystemClock().now())
+        write_private(out, renewed.encode())
+        typer.echo(f"enrolment {renewed.document(Enrolment).digest()}")
+
+
+@custodian_keys.command("destroy")
+def destroy_keys(
+    settings_file: SettingsFile,
+    dry_run: Annotated[bool, typer.Option(help="Show which keys' epochs have ended.")] = False,
+) -> None:
+    """Destroy the envelope keys of ended retention epochs, with the shares sealed to them, and log your word about it.
+
+    Destroy every backup of them, too: that is what makes erasure true.
+    """
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        gone = tuple(desk.ended_keys()) if dry_run else desk.destroy_ended_keys()
+        connection.close()
+        for digest in gone:
+            typer.echo(f"{'would destroy' if dry_run else 'destroyed'} envelope key {digest}")
+        typer.echo(f"{len(gone)} keys of ended epochs", err=True)
 
 
 @issuer_app.command("flags")

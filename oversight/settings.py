@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from protocol.ids import Role
+from protocol.keys.uri import KeyUriField
 from protocol.rpc.allowance import CALLS_PER_MINUTE
 from protocol.rpc.party import PartySettings
 
@@ -43,8 +43,8 @@ class CustodianSettings(PartySettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
     role: ClassVar[Role] = "custodian"
 
-    envelope_key: Path
-    """File with the HPKE private key of the roster's retention epoch, in hex."""
+    envelope_keys: KeyUriField
+    """Folder of this custodian's HPKE keys, one for each retention epoch that has not ended."""
 
 
 class IssuerSettings(PartySettings):

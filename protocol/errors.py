@@ -585,6 +585,22 @@ class PlanInvalid(ConfigurationError):
     remedy_text = "Correct the field named in the detail before the plan is shown to custodians."
 
 
+class KeyCustodyUnsupported(ConfigurationError):
+    """A key is named by a URI of a kind that this version cannot open."""
+
+    code = "key.custody_unsupported"
+    public_message = "Keys of this custody cannot be opened."
+    remedy_text = "Name the key by file:PATH. Tokens (pkcs11:) are not built in this version."
+
+
+class WrongPassphrase(ConfigurationError):
+    """A key file does not open with the passphrase."""
+
+    code = "key.wrong_passphrase"
+    public_message = "The key file does not open with this passphrase."
+    remedy_text = "Give the passphrase again. A forgotten one cannot be recovered: make new keys and rotate the roster."
+
+
 class RosterInvalid(ConfigurationError):
     """A roster contradicts itself or the versions before it."""
 

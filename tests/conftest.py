@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from protocol.documents.flags import FlagHeader
 from protocol.ids import Digest
+from tests.ceremony import Ceremony, cheap_passphrases
 from tests.world import World
 
 
@@ -113,3 +114,21 @@ def flagged(world: World, flagged_template: tuple[World, Digest, Digest, list[Fl
     template, plan, policy, headers = flagged_template
     world.become(template)
     return Flagged(world, plan, policy, list(headers))
+
+
+@pytest.fixture(scope="session")
+def ceremony_template(tmp_path_factory: pytest.TempPathFactory) -> Ceremony:
+    """A force after its first key ceremony, to be copied and not used."""
+    made = Ceremony.create(tmp_path_factory.mktemp("ceremony") / "force")
+    with cheap_passphrases():
+        made.begin()
+    return made
+
+
+@pytest.fixture
+def ceremony(ceremony_template: Ceremony, tmp_path: Path) -> Iterator[Ceremony]:
+    """A force after its first key ceremony, nothing running."""
+    made = ceremony_template.copied(tmp_path / "force")
+    with cheap_passphrases():
+        yield made
+    made.close()

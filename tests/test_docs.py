@@ -13,6 +13,7 @@ import oversight.audit.privacy  # noqa: F401 - and those of an audit
 from borough_node.settings import NodeSettings
 from borough_node.sources.personnel.settings import PersonnelSettings
 from coordinator.registry.drafting import PlanChoices
+from coordinator.registry.rosters import Terms
 from coordinator.settings import CoordinatorSettings
 from oversight.settings import (
     CustodianSettings,
@@ -38,6 +39,7 @@ SETTINGS = [
     InvestigatorSettings,
     PersonnelSettings,
     PlanChoices,
+    Terms,
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CITED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -67,7 +69,7 @@ def test_every_heading_of_settings_is_a_setting():
 
 def test_environment_prefixes_are_stated():
     text = _page(DOCS / "settings.md")
-    for settings in set(SETTINGS) - {PersonnelSettings, PlanChoices}:
+    for settings in set(SETTINGS) - {PersonnelSettings, PlanChoices, Terms}:
         assert f"`{settings.model_config['env_prefix']}`" in text
 
 

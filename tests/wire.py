@@ -214,11 +214,12 @@ class Wire(World):
         folder.mkdir(exist_ok=True)
         memory = CheckpointFile(folder)
         return LogReader(
-            self.channel(name, "coordinator"),
-            genesis=self.roster.digest(),
+            lambda: self.channel(name, "coordinator"),
+            genesis=self.genesis,
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
+            learn=self.rosters(name).learn,
             clock=self.clock_of(name),
         )
 

@@ -37,6 +37,7 @@ from coordinator.store.runs import Runs
 from coordinator.warrants.register import Register
 from deploy.certificates import ForceCA
 from oversight.custody.desk import CustodianDesk
+from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import ShareStore
 from oversight.desk.connection import Connection
 from oversight.issuing.issuer import IssuerDesk
@@ -60,10 +61,13 @@ from protocol.documents.plan import (
 )
 from protocol.documents.roster import Budget, Party, Roster
 from protocol.history.public import PlanRecord
-from protocol.ids import Digest, PartyId, Role, random_id
+from protocol.ids import Digest, PartyId, Role, digest_of, random_id
+from protocol.keys.keyfile import write_key
+from protocol.keys.passphrase import passphrase_source
 from protocol.rpc.identity import Identity
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile
+from protocol.rpc.rosters import RosterBook
 from protocol.rpc.v1 import register_pb2_grpc
 from protocol.scorecard.gates import gate_verdicts
 from protocol.sealing.hpke import HPKEPrivateKey
@@ -234,6 +238,8 @@ class World:
     place: sa.URL | None = None
     """Where the coordinator's database is, if not in a SQLite file below ``root``."""
     reports: list[tuple[str, str]] = field(default_factory=list)
+    _first: Digest | None = None
+    """Digest of the first roster, once there are others."""
     _gates: dict[PartyId, Gate] = field(default_factory=dict)
     _clocks: dict[PartyId, PartyClock] = field(default_factory=dict)
 
@@ -306,6 +312,24 @@ class World:
         """All boroughs, in order."""
         return tuple(party.id for party in self.roster.with_role("borough"))
 
+    @property
+    def genesis(self) -> Digest:
+        """Digest of the first roster."""
+        return self._first or self.roster.digest()
+
+    def next_roster(self, **changes: Any) -> Roster:
+        """Return the version after the present one; nobody has signed it."""
+        fields = {name: getattr(self.roster, name) for name in Roster.model_fields}
+        fields |= {"version": self.roster.version + 1, "previous": self.roster.digest()}
+        return Roster(**(fields | changes))
+
+    def rotate(self, *signers: PartyId, **changes: Any) -> Roster:
+        """Log the next version of the roster, signed by two custodians unless told otherwise, and return it."""
+        self._first = self.genesis
+        self.log("roster", self.next_roster(**changes), *(signers or self.custodian_ids[:2]))
+        self.roster = self.appender.history.public.roster
+        return self.roster
+
     def clock_of(self, name: PartyId) -> PartyClock:
         """Return a party's own clock."""
         return self._clocks.setdefault(name, PartyClock(self.clock))
@@ -324,7 +348,7 @@ class World:
     @cached_property
     def appender(self) -> Appender:
         """The log's writer."""
-        return Appender(self.database, genesis=self.roster.digest(), clock=self.clock_of("coordinator"))
+        return Appender(self.database, genesis=self.genesis, clock=self.clock_of("coordinator"))
 
     @cached_property
     def witnesses(self) -> dict[PartyId, Witness]:
@@ -336,7 +360,14 @@ class World:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
         memory = CheckpointFile(folder)
-        return Witness(witness=name, key=self.keys[name], roster=self.roster, memory=memory, clock=self.clock_of(name))
+        return Witness(
+            witness=name, key=self.keys[name], rosters=self.rosters(name), memory=memory, clock=self.clock_of(name)
+        )
+
+    def rosters(self, name: PartyId) -> RosterBook:
+        """Return the rosters that a party knows, from its folder."""
+        first = self.appender.history.public.roster_envelopes[0]
+        return RosterBook(self.root / name / "rosters", first=first, genesis=first.document(Roster).digest())
 
     @cached_property
     def publisher(self) -> Publisher:
@@ -387,11 +418,12 @@ class World:
         folder.mkdir(exist_ok=True)
         memory = CheckpointFile(folder)
         return LogReader(
-            Loopback(LogService(appender or self.appender)),
-            genesis=self.roster.digest(),
+            lambda: Loopback(LogService(appender or self.appender)),  # type: ignore[arg-type, return-value]
+            genesis=self.genesis,
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
+            learn=self.rosters(name).learn,
             clock=self.clock_of(name),
         )
 
@@ -579,9 +611,21 @@ class World:
         return CustodianDesk(
             self.connection(name),
             shares=ShareStore(self.root / name / "shares"),
-            envelope_key=self.envelope_keys[name],
+            keys=self.envelope_folder(name),
+            destructions=self.root / name / "destructions",
             clock=self.clock,
         )
+
+    def envelope_folder(self, name: PartyId) -> EnvelopeKeys:
+        """Return a custodian's folder of envelope keys, with its present one in it."""
+        folder, private = self.root / name / "envelope", self.envelope_keys[name]
+        public = private.public_key().encode()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / digest_of(public)).exists():
+            write_key(
+                folder / digest_of(public), private.encode(), kind="envelope", public=public.hex(), passphrase=None
+            )
+        return EnvelopeKeys(folder, passphrase=passphrase_source(file=None, descriptor=None))
 
     def issuer(self) -> IssuerDesk:
         """Return the issuer's desk."""
@@ -620,7 +664,8 @@ class World:
         shutil.rmtree(self.root)
         # SQLite rebuilds its shared-memory files from the write-ahead logs.
         shutil.copytree(other.root, self.root, ignore=shutil.ignore_patterns("*-shm"))
-        self.roster, self.keys, self.envelope_keys = other.roster, dict(other.keys), dict(other.envelope_keys)
+        self.roster, self._first = other.roster, other._first
+        self.keys, self.envelope_keys = dict(other.keys), dict(other.envelope_keys)
         self.ca, self.certificates, self.tls_keys = other.ca, dict(other.certificates), dict(other.tls_keys)
         self.people, self._gates = other.people, {}
         self.clock, self._clocks = FixedClock(other.clock.now()), {}

@@ -39,6 +39,8 @@ class Publisher:
         self._report = report
         self._channels: dict[PartyId, grpc.Channel] = {}
         self._sizes: dict[PartyId, int] = {}
+        self._rosters: dict[PartyId, int] = {}
+        """The newest version of the roster that each witness has said it knows."""
         self._written = 0
         self._lock = threading.Lock()
 
@@ -81,25 +83,40 @@ class Publisher:
         except ProtocolError as error:
             self._report(error.code, f"witness {witness}: {error.detail}")
             self._channels.pop(witness, None)
+            # It may have been replaced by a machine that knows less.
+            self._rosters.pop(witness, None)
             return signed
 
     def _ask(self, witness: PartyId, signed: SignedCheckpoint) -> SignedCheckpoint:
         if witness not in self._channels:
             self._channels[witness] = self._connect(witness)
         stub = witness_pb2_grpc.WitnessStub(self._channels[witness])
-        tree, new = self._appender.history.tree, signed.checkpoint.size
+        history, new = self._appender.history, signed.checkpoint.size
+        tree = history.tree
         for _ in range(2):
             old = self._sizes.get(witness, 0)
             request = witness_pb2.AddCheckpointRequest(
                 old_size=old,
                 consistency_proof=tree.consistency_proof(old, new) if 0 < old < new else [],
                 checkpoint=signed.encode(),
+                rosters=[
+                    witness_pb2.RosterLeaf(
+                        index=index,
+                        skeleton=history.leaves[index].skeleton_bytes,
+                        body_hash=history.leaves[index].body_hash,
+                        inclusion_proof=tree.inclusion_proof(index, new),
+                    )
+                    # Everybody knows the first. Of a tree that has grown meanwhile, only what this checkpoint covers.
+                    for index in history.roster_indices[self._rosters.get(witness, 1) :]
+                    if index < new
+                ],
             )
             try:
                 answer = stub.AddCheckpoint(request, timeout=WITNESS_TIMEOUT_SECONDS)
             except grpc.RpcError as error:
                 raise from_rpc_error(error) from None
             self._sizes[witness] = answer.current_size
+            self._rosters[witness] = answer.roster_version
             if answer.checkpoint:
                 return SignedCheckpoint.decode(answer.checkpoint)
         return signed

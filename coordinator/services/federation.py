@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from coordinator.store.mail import Bell, Letter, Mailbox, Reply
-from protocol.documents.roster import Roster
+from protocol.documents.roster import Party, Roster
 from protocol.errors import ProtocolError, StreamInvalid
 from protocol.ids import PartyId
 from protocol.rpc.server import caller_of
@@ -115,32 +115,45 @@ class FederationService(federation_pb2_grpc.FederationServicer):
     def __init__(self, mailbox: Mailbox, roster: Callable[[], Roster]) -> None:
         self._mailbox = mailbox
         self._roster = roster
-        self._current: dict[PartyId, Stream] = {}
+        self._current: dict[PartyId, tuple[Party, Stream]] = {}
+        """Each borough's stream, and the borough as the roster named it when the stream was opened."""
         self._lock = threading.Lock()
 
     def connected(self) -> tuple[PartyId, ...]:
         """Return the boroughs with an open stream."""
         with self._lock:
-            return tuple(sorted(borough for borough, stream in self._current.items() if stream.is_open))
+            return tuple(sorted(borough for borough, (_, stream) in self._current.items() if stream.is_open))
+
+    def admit_only(self, roster: Roster) -> None:
+        """End the streams of boroughs that a new roster does not name, or names with another TLS key."""
+        named = roster.by_id.get("borough", {})
+        with self._lock:
+            current = list(self._current.values())
+        for admitted, stream in current:
+            entry = named.get(admitted.id)
+            if entry is None or entry.tls_key != admitted.tls_key:
+                stream.cancel()
 
     def Connect(
         self, request_iterator: Iterator[federation_pb2.BoroughFrame], context: grpc.ServicerContext
     ) -> Iterator[federation_pb2.CoordinatorFrame]:
         """Serve one borough until its stream ends. Raises: PeerNotInRoster, StreamInvalid, StorageError."""
-        borough = caller_of(context, self._roster()).id
-        stream = Stream(self._mailbox, borough, context.cancel)
+        party = caller_of(context, self._roster())
+        borough, stream = party.id, Stream(self._mailbox, party.id, context.cancel)
         with self._lock:
             earlier = self._current.get(borough)
-            self._current[borough] = stream
+            self._current[borough] = (party, stream)
         if earlier is not None:
-            earlier.cancel()
+            earlier[1].cancel()
         if not context.add_callback(stream.end):
             stream.end()
         threading.Thread(target=stream.read, args=(request_iterator,), daemon=True).start()
         try:
+            # The roster may have changed after the door was passed and before the stream could be found to be ended.
+            caller_of(context, self._roster())
             yield from stream.deliver()
         finally:
             stream.end()
             with self._lock:
-                if self._current.get(borough) is stream:
+                if self._current.get(borough) == (party, stream):
                     del self._current[borough]

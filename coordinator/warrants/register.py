@@ -12,6 +12,7 @@ from coordinator.log.appender import AlsoWrite, Appender
 from coordinator.store.cases import CaseStore, StoredFlag
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.roster import Party, Roster
 from protocol.errors import (
@@ -33,7 +34,7 @@ from protocol.ids import Digest, PartyId, RandomId, digest_of
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import verify_signed_by_role
 
-SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal")}
+SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal", "destruction")}
 
 
 class Register:
@@ -158,6 +159,9 @@ class Register:
             withdrawal, signer = verify_signed_by_role(envelope, Withdrawal, roster, "issuer")
             _require_self(party, signer, withdrawal.issuer)
             self._own_warrant(withdrawal.warrant, party)
+        elif kind == "destruction":
+            word, signer = verify_signed_by_role(envelope, KeyDestruction, roster, "custodian")
+            _require_self(party, signer, word.custodian)
         else:
             approval, signer = verify_signed_by_role(envelope, Approval, roster, "custodian")
             _require_self(party, signer, approval.custodian)

@@ -1,21 +1,26 @@
 """A custodian's desk: verifies before it signs, and refuses by itself what no custodian may sign.
 
 A desk holds its shares sealed under its own key of the retention epoch and opens one twice: when it arrives, to check
-it, and when a warrant is approved, to seal it again to the warrant's recipient. It never sees a ciphertext.
+it, and when a warrant is approved, to seal it again to the warrant's recipient. It never sees a ciphertext. When an
+epoch has ended its key is destroyed, and the desk's word about that is logged.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import HeldShare, ShareStore
 from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Warrant
-from protocol.documents.flags import FlagPolicy, SealedFlag
+from protocol.documents.destruction import KeyDestruction
+from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag
 from protocol.documents.plan import TrainingPlan
+from protocol.durable import write_durably
 from protocol.errors import (
     ConflictOfInterest,
     DigestMismatch,
@@ -72,17 +77,24 @@ class CustodianDesk:
     """One custodian."""
 
     def __init__(
-        self, connection: Connection, *, shares: ShareStore, envelope_key: HPKEPrivateKey, clock: Clock
+        self, connection: Connection, *, shares: ShareStore, keys: EnvelopeKeys, destructions: Path, clock: Clock
     ) -> None:
-        """Check that the envelope key is the roster's. Raises: EnvelopeInvalid if it is not."""
+        """Check that the epoch's envelope key is here.
+
+        Args:
+            destructions: Folder for the signed word about each key that was destroyed, until it is logged and after.
+        Raises: EnvelopeInvalid if the key that the roster names is not among ``keys``, unless its epoch has ended.
+        """
         self._connection = connection
         self._shares = shares
-        self._envelope_key = envelope_key
+        self._keys = keys
+        self._destructions = destructions
         self._clock = clock
         self._id = connection.party.settings.id
-        entry = connection.party.roster.party(self._id, "custodian")
-        if envelope_key.public_key().encode().hex() != entry.hpke_key:
-            raise EnvelopeInvalid("the envelope key is not the one that the roster names for this custodian")
+        roster = connection.party.roster
+        named = roster.party(self._id, "custodian").hpke_key or ""
+        if digest_of(bytes.fromhex(named)) not in keys.held() and clock.now() < roster.epoch_until:
+            raise EnvelopeInvalid("the envelope key that the roster names for this custodian is not on this desk")
 
     # --- plans and policies -------------------------------------------------------------------------------------
 
@@ -136,14 +148,19 @@ class CustodianDesk:
         request = register_pb2.SharesRequest(held=sorted(self._shares.flag_ids()))
         with typed_errors():
             deliveries = list(self._connection.register.Shares(request))
+        stored = 0
         for delivery in deliveries:
             envelope = Envelope.decode(delivery.envelope)
             self._connection.require_logged("flag", envelope, index=delivery.index, salt=delivery.salt)
             sealed, _ = logged_flag(self._connection.reader.history, envelope)
+            if self._clock.now() >= sealed.header.retain_until:
+                # Past its retention nobody opens it; its key may be destroyed already.
+                continue
             held = HeldShare(envelope=envelope, sealed_share=delivery.sealed_share)
             self._open(held, sealed)
             self._shares.store(sealed.header.flag_id, held)
-        return len(deliveries)
+            stored += 1
+        return stored
 
     def _open(self, held: HeldShare, sealed: SealedFlag) -> tuple[Secret, int]:
         header = sealed.header
@@ -153,8 +170,56 @@ class CustodianDesk:
         if digest_of(held.sealed_share) != sealed.sealed_shares[place]:
             raise EnvelopeInvalid("the sealed share is not the one that the borough signed")
         context = ShareContext(header.digest(), self._id, place + 1, header.roster_version, header.epoch)
-        share = open_share(held.sealed_share, self._envelope_key, context, commitment=header.share_commitments[place])
+        share = open_share(
+            held.sealed_share, self._key_for(header), context, commitment=header.share_commitments[place]
+        )
         return share, place + 1
+
+    def _key_for(self, header: FlagHeader) -> HPKEPrivateKey:
+        """Return this custodian's key in the roster under which a flag was sealed. Raises: EpochEnded."""
+        rosters = self._connection.reader.public.rosters
+        if not 1 <= header.roster_version <= len(rosters):
+            raise EnvelopeInvalid(f"the header names roster {header.roster_version}, which is not logged")
+        return self._keys.open(rosters[header.roster_version - 1].party(self._id, "custodian").hpke_key or "")
+
+    # --- the end of an epoch ------------------------------------------------------------------------------------
+
+    def ended_keys(self) -> dict[Digest, int]:
+        """Return this desk's envelope keys whose retention epoch has ended, with its number, as the log shows it."""
+        self._connection.reader.sync()
+        now, ended = self._clock.now(), {}
+        for roster in self._connection.reader.public.rosters:
+            entry = roster.by_id["custodian"].get(self._id)
+            if entry is not None and entry.hpke_key is not None and now >= roster.epoch_until:
+                ended[digest_of(bytes.fromhex(entry.hpke_key))] = roster.epoch
+        return {digest: epoch for digest, epoch in ended.items() if digest in self._keys.held()}
+
+    def destroy_ended_keys(self) -> tuple[Digest, ...]:
+        """Destroy the envelope keys of ended epochs, with the shares sealed to them, and log this desk's word about each.
+
+        The word is durable before the key is destroyed and is logged afterwards; a desk that was killed in between goes
+        on where it stood.
+        Returns: The digests of the keys destroyed now. Raises: what the register refuses; the keys are gone then.
+        """
+        ended = self.ended_keys()
+        for digest, epoch in ended.items():
+            word = KeyDestruction(custodian=self._id, epoch=epoch, hpke_key=digest, destroyed_at=self._clock.now())
+            self._destructions.mkdir(parents=True, exist_ok=True)
+            write_durably(self._destructions / f"{digest}.json", word.encode())
+            self._keys.destroy(digest)
+        for flag_id in self._shares.flag_ids():
+            held = self._shares.get(flag_id)
+            if held is not None and self._clock.now() >= held.envelope.document(SealedFlag).header.retain_until:
+                self._shares.remove(flag_id)
+        self._log_destructions()
+        return tuple(ended)
+
+    def _log_destructions(self) -> None:
+        logged = self._connection.reader.public.destructions
+        for path in sorted(self._destructions.glob("*.json")):
+            word = KeyDestruction.decode(path.read_bytes())
+            if (self._id, word.hpke_key) not in logged:
+                self._connection.submit("destruction", word)
 
     # --- warrants -----------------------------------------------------------------------------------------------
 

@@ -39,6 +39,10 @@ class ShareStore:
         fields = {"envelope": held.envelope.encode().decode(), "sealed_share": held.sealed_share.hex()}
         write_durably(self._path(flag_id), canonical_bytes(fields))
 
+    def remove(self, flag_id: RandomId) -> None:
+        """Remove a share; nothing happens if it is not held."""
+        self._path(flag_id).unlink(missing_ok=True)
+
     def get(self, flag_id: RandomId) -> HeldShare | None:
         """Return a share, or None. Raises: StorageError if the file is not a share."""
         path = self._path(flag_id)

@@ -16,7 +16,7 @@ from protocol.errors import DigestMismatch, NotLogged
 from protocol.history.leaves import skeleton_of
 from protocol.ids import Digest
 from protocol.log.leaf import make_leaf
-from protocol.rpc.channel import open_channel
+from protocol.rpc.channel import CoordinatorChannel
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile, Party, PartySettings
 from protocol.rpc.status import from_rpc_error
@@ -60,19 +60,17 @@ class Connection:
         """Connect. Raises: ConfigurationError, PeerUnreachable, PeerNotInRoster, ForkDetected if one was seen before."""
         self.party = Party.open(settings)
         memory = CheckpointFile(settings.state)
-        roster = self.party.roster
-        self._channel = open_channel(
-            settings.coordinator, server=roster.with_role("coordinator")[0], roster=roster, files=settings.tls()
-        )
+        self._channel = CoordinatorChannel(settings.coordinator, roster=lambda: self.party.roster, files=settings.tls())
         self.reader = LogReader(
             self._channel,
             genesis=settings.genesis,
             remembered=memory.load(),
             remember=memory.remember,
             keep_evidence=memory.keep_evidence,
+            learn=self.party.rosters.learn,
             clock=clock,
         )
-        self.register = register_pb2_grpc.RegisterStub(self._channel)
+        self.register = register_pb2_grpc.RegisterStub(self._channel())
 
     def close(self) -> None:
         """Close the channel."""

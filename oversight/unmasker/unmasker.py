@@ -143,7 +143,10 @@ class Unmasker:
         with self._lock:
             public = self._public()
             stored = self._store.closure(plan)
-            return self._close(public.plan(plan).plan) if stored is None else Envelope.decode(stored)
+            if stored is None:
+                return self._close(public.plan(plan).plan)
+            # Signed anew, the same bytes unless the roster has given the unmasker another key since.
+            return sign(Envelope.decode(stored).document(Closure), self._key)
 
     def close_expired(self) -> tuple[Digest, ...]:
         """Close the plans whose validity has ended, as far as the log was read, and return their digests.

@@ -10,6 +10,7 @@ from typing import Final
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.plan import Burn, Closure, Receipt, Release, TrainingPlan
 from protocol.documents.roster import Roster
@@ -29,6 +30,7 @@ PUBLIC: Final[dict[str, type[Document]]] = {
     "burn": Burn,
     "closure": Closure,
     "policy": FlagPolicy,
+    "destruction": KeyDestruction,
 }
 """Kinds whose whole signed document is in the skeleton, so that anybody can check it."""
 

@@ -15,6 +15,7 @@ from protocol.aggregation.exchange import check_request, check_statements, plan_
 from protocol.aggregation.planning import check_plan, plan_rho
 from protocol.aggregation.tags import check_seed
 from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy
 from protocol.documents.plan import (
     Burn,
@@ -39,6 +40,7 @@ from protocol.errors import (
     PlanNotApproved,
     PlanOutsideValidity,
     RosterChanged,
+    RosterInvalid,
     ShapeMismatch,
     SparesSpent,
     StateError,
@@ -47,7 +49,7 @@ from protocol.errors import (
 from protocol.history.anchors import LedgerAnchors
 from protocol.history.leaves import commitment
 from protocol.history.succession import check_begun, check_succession
-from protocol.ids import Digest
+from protocol.ids import Digest, PartyId, digest_of
 from protocol.scorecard.capacity import thresholds
 from protocol.scorecard.columns import columns_of
 from protocol.scorecard.gates import check_waivers
@@ -137,6 +139,8 @@ class PublicRecord:
         self.plans: dict[Digest, PlanRecord] = {}
         self.policies: dict[Digest, FlagPolicy] = {}
         self.ledgers = LedgerAnchors()
+        self.destructions: dict[tuple[PartyId, Digest], KeyDestruction] = {}
+        """By custodian and digest of its envelope key."""
 
     @property
     def roster(self) -> Roster:
@@ -387,6 +391,24 @@ class PublicRecord:
         self.check_new_policy(policy, day)
         _require_quorum(envelope, self.roster)
         self.policies[policy.digest()] = policy
+
+    def _apply_destruction(self, envelope: Envelope, day: date) -> None:
+        word, signer = verify_signed_by_role(envelope, KeyDestruction, self.roster, "custodian")
+        if word.custodian != signer.id:
+            raise UnknownSigner(f"{signer.id} speaks of a key of {word.custodian}")
+        if (signer.id, word.hpke_key) in self.destructions:
+            raise AlreadyAnswered("the destruction of this key is already in the log")
+        epochs = {
+            roster.epoch: roster.epoch_until
+            for roster in self.rosters
+            if (entry := roster.by_id["custodian"].get(signer.id)) is not None
+            and digest_of(bytes.fromhex(entry.hpke_key or "")) == word.hpke_key
+        }
+        if word.epoch not in epochs:
+            raise DigestMismatch(f"no roster names this key for {signer.id} in epoch {word.epoch}")
+        if day < epochs[word.epoch].date():
+            raise RosterInvalid(f"epoch {word.epoch} lasts until {epochs[word.epoch]}: what is sealed in it must open")
+        self.destructions[signer.id, word.hpke_key] = word
 
 
 def _require_quorum(envelope: Envelope, roster: Roster) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +80,42 @@ def fetch_certificate(address: str, *, server: Identity, files: TLSFiles) -> x50
     if der is None:
         raise PeerNotInRoster(f"{server.role} {server.id} showed no certificate")
     return x509.load_der_x509_certificate(der)
+
+
+class CoordinatorChannel:
+    """A channel to the coordinator, opened when first asked for, and again once the roster pins another key for it."""
+
+    def __init__(self, address: str, *, roster: Callable[[], Roster], files: TLSFiles) -> None:
+        """Open nothing yet. ``roster`` returns the newest roster that this party knows."""
+        self._address = address
+        self._roster = roster
+        self._files = files
+        self._lock = threading.Lock()
+        self._open: tuple[Party, grpc.Channel] | None = None
+
+    def __call__(self) -> grpc.Channel:
+        """Return the channel, the same one as long as the roster names the same coordinator. Raises: as ``open_channel``."""
+        with self._lock:
+            server = self._roster().with_role("coordinator")[0]
+            if self._open is None or self._open[0] != server:
+                if self._open is not None:
+                    self._open[1].close()
+                    self._open = None
+                self._open = (server, self.fresh())
+            return self._open[1]
+
+    def fresh(self) -> grpc.Channel:
+        """Return a new channel, which is the caller's to close. Raises: as ``open_channel``."""
+        roster = self._roster()
+        server = roster.with_role("coordinator")[0]
+        return open_channel(self._address, server=server, roster=roster, files=self._files)
+
+    def close(self) -> None:
+        """Close the channel."""
+        with self._lock:
+            if self._open is not None:
+                self._open[1].close()
+                self._open = None
 
 
 def open_channel(address: str, *, server: Party, roster: Roster, files: TLSFiles) -> grpc.Channel:

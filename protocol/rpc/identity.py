@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import get_args
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from protocol.documents.roster import Party, Roster
 from protocol.errors import PeerNotInRoster, UnknownSigner
-from protocol.ids import Digest, PartyId, Role
+from protocol.ids import Digest, PartyId, Role, digest_of
 
 URI_SCHEME = "custodes"
 
@@ -37,12 +37,19 @@ class Identity:
 
 def tls_key_digest(certificate: x509.Certificate) -> Digest:
     """Return the SHA-256 of the certificate's SubjectPublicKeyInfo."""
-    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).hexdigest()
+    return public_key_digest(certificate.public_key())
 
 
-def identity_of(certificate: x509.Certificate) -> Identity:
-    """Return the identity that a certificate claims. Raises: PeerNotInRoster if it claims none or several."""
+def public_key_digest(key: CertificatePublicKeyTypes) -> Digest:
+    """Return the SHA-256 of a public key's SubjectPublicKeyInfo: what a roster pins."""
+    return digest_of(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def identity_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> Identity:
+    """Return the identity that a certificate, or a request for one, claims.
+
+    Raises: PeerNotInRoster if it claims none or several.
+    """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

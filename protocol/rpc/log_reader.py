@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import grpc
@@ -17,6 +17,7 @@ from protocol.log.leaf import Leaf
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.status import from_rpc_error
 from protocol.rpc.v1 import log_pb2, log_pb2_grpc
+from protocol.signing.dsse import Envelope
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
@@ -26,27 +27,31 @@ class LogReader:
 
     def __init__(
         self,
-        channel: grpc.Channel,
+        channel: Callable[[], grpc.Channel],
         *,
         genesis: Digest,
         remembered: SignedCheckpoint | None,
         remember: Callable[[SignedCheckpoint], None],
         keep_evidence: Callable[[Evidence], None],
+        learn: Callable[[Sequence[Envelope]], None],
         clock: Clock,
     ) -> None:
         """Read nothing yet.
 
         Args:
+            channel: Returns the channel to the coordinator; asked anew for every reading, as a roster may change it.
+            learn: Called with every version of the roster that the witnessed log shows, from the first.
             clock: This party's own. It judges validity by it, so it may not be behind the witnesses'.
             remembered: The last checkpoint that this party stored, if any.
             remember: Stores a checkpoint durably; called after each that was accepted.
             keep_evidence: Stores both checkpoints of a fork durably.
         """
-        self._stub = log_pb2_grpc.LogStub(channel)
+        self._channel = channel
         self._genesis = genesis
         self._remembered = remembered
         self._remember = remember
         self._keep_evidence = keep_evidence
+        self._learn = learn
         self._clock = clock
         self._lock = threading.Lock()
         self.mirror = Mirror(genesis=genesis, remembered=remembered)
@@ -82,7 +87,8 @@ class LogReader:
     def _extend(self, timeout_seconds: float) -> None:
         leaves, checkpoint = [], None
         try:
-            for part in self._stub.Read(log_pb2.ReadRequest(start=self.mirror.size), timeout=timeout_seconds):
+            stub = log_pb2_grpc.LogStub(self._channel())
+            for part in stub.Read(log_pb2.ReadRequest(start=self.mirror.size), timeout=timeout_seconds):
                 if part.WhichOneof("part") == "leaf":
                     leaves.append(Leaf(part.leaf.skeleton, part.leaf.body_hash))
                 else:
@@ -97,6 +103,7 @@ class LogReader:
             raise ClockSkewed(
                 f"here it is {now:%Y-%m-%d %H:%M:%S}, the witnesses cosigned at {passed:%Y-%m-%d %H:%M:%S}"
             )
+        self._learn(self.public.roster_envelopes)
         if self._remembered != checkpoint:
             self._remember(checkpoint)
             self._remembered = checkpoint

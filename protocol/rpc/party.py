@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -20,11 +21,14 @@ from protocol.durable import write_durably
 from protocol.errors import ConfigurationError, ForkDetected
 from protocol.history.mirror import Evidence
 from protocol.ids import Digest, PartyId, Role
+from protocol.keys.keyfile import read_key
+from protocol.keys.passphrase import Passphrase, passphrase_source
+from protocol.keys.uri import KeyUri, KeyUriField
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.channel import TLSFiles
+from protocol.rpc.rosters import RosterBook
 from protocol.signing.dsse import Envelope
 from protocol.signing.keys import SigningKey
-from protocol.signing.quorum import custodian_quorum
 
 
 class PartySettings(BaseSettings):
@@ -40,8 +44,12 @@ class PartySettings(BaseSettings):
     """The first roster, signed by its custodians."""
     genesis: Digest
     """Digest of the first roster: the root of trust, given to this party by hand."""
-    signing_key: Path
-    """File with the Ed25519 seed in hex."""
+    signing_key: KeyUriField
+    """Where the Ed25519 key is kept."""
+    passphrase_file: Path | None = None
+    """File with the passphrase of this party's sealed key files."""
+    passphrase_fd: int | None = None
+    """File descriptor from which the passphrase is read; with neither, a person at the terminal is asked."""
     tls_ca: Path
     tls_certificate: Path
     tls_key: Path
@@ -73,11 +81,21 @@ class PartySettings(BaseSettings):
             raise ConfigurationError(f"{path}: {describe(error)}") from None
         base = path.resolve().parent
         paths = {name: base / value for name, value in settings if isinstance(value, Path)}
-        return settings.model_copy(update=paths)
+        keys = {name: value.under(base) for name, value in settings if isinstance(value, KeyUri)}
+        return settings.model_copy(update=paths | keys)
 
     def tls(self) -> TLSFiles:
         """Return this party's TLS material."""
         return TLSFiles(self.tls_ca, self.tls_certificate, self.tls_key)
+
+    @cached_property
+    def passphrase(self) -> Passphrase:
+        """How to get the passphrase of this party's sealed key files, asked for once."""
+        return passphrase_source(file=self.passphrase_file, descriptor=self.passphrase_fd)
+
+    def open_signing_key(self) -> SigningKey:
+        """Return this party's signing key. Raises: ConfigurationError, WrongPassphrase, KeyCustodyUnsupported."""
+        return read_signing_key(self.signing_key.path(), self.passphrase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +104,42 @@ class Party:
 
     settings: PartySettings
     signing_key: SigningKey
-    roster: Roster
-    roster_envelope: Envelope
+    rosters: RosterBook
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster that this party knows."""
+        return self.rosters.current
 
     @classmethod
     def open(cls, settings: PartySettings) -> Party:
         """Return the party of these settings.
 
-        Raises: ConfigurationError if a file is missing or the roster is not the configured one, does not name this
-            party in its role, or names another signing key for it; QuorumNotMet if its custodians did not sign it.
+        Raises: ConfigurationError if a file is missing or the roster is not the configured one, or if the newest version
+            known here does not name this party in its role, or names another signing key for it; QuorumNotMet if its
+            custodians did not sign it.
         """
-        key = read_signing_key(settings.signing_key)
-        roster, envelope = first_roster(settings)
-        entry = next((p for p in roster.parties if (p.id, p.role) == (settings.id, settings.role)), None)
+        key = settings.open_signing_key()
+        rosters = roster_book(settings)
+        roster = rosters.current
+        entry = roster.by_id.get(settings.role, {}).get(settings.id)
         if entry is None:
-            raise ConfigurationError(f"field id: the roster names no {settings.role} {settings.id}")
+            raise ConfigurationError(f"field id: roster {roster.version} names no {settings.role} {settings.id}")
         if entry.signing_key != key.public:
-            raise ConfigurationError("field signing_key: the roster names another key for this party")
+            raise ConfigurationError(f"field signing_key: roster {roster.version} names another key for this party")
         settings.state.mkdir(parents=True, exist_ok=True)
-        return cls(settings, key, roster, envelope)
+        return cls(settings, key, rosters)
 
 
-def first_roster(settings: PartySettings) -> tuple[Roster, Envelope]:
-    """Return the configured first roster, as a document and as it was signed.
+def roster_book(settings: PartySettings) -> RosterBook:
+    """Return the rosters that a party knows, from the configured first one on.
 
-    Raises: ConfigurationError if the file is missing or another one; QuorumNotMet if its custodians did not sign it.
+    Raises: ConfigurationError if the first one is missing or another one; QuorumNotMet if its custodians did not sign it.
     """
     envelope = Envelope.decode(read_file(settings.roster))
-    roster = envelope.document(Roster)
-    if roster.digest() != settings.genesis:
+    if envelope.document(Roster).digest() != settings.genesis:
         raise ConfigurationError("field roster: the file's digest is not the configured genesis")
-    custodian_quorum(envelope, roster).require()
-    return roster, envelope
+    return RosterBook(settings.state / "rosters", first=envelope, genesis=settings.genesis)
 
 
 class CheckpointFile:
@@ -152,9 +174,6 @@ def read_file(path: Path) -> bytes:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 
 
-def read_signing_key(path: Path) -> SigningKey:
-    """Return the Ed25519 key whose seed a file holds in hex. Raises: ConfigurationError naming the file."""
-    try:
-        return SigningKey(bytes.fromhex(read_file(path).decode("ascii").strip()))
-    except (UnicodeDecodeError, ValueError):
-        raise ConfigurationError(f"{path}: not a key in hex") from None
+def read_signing_key(path: Path, passphrase: Passphrase) -> SigningKey:
+    """Return the Ed25519 key in a key file. Raises: ConfigurationError naming the file; WrongPassphrase."""
+    return SigningKey(read_key(path, kind="signing", passphrase=passphrase).reveal())

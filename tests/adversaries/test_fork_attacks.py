@@ -49,14 +49,15 @@ def fork(world):
 def switched(reader, appender):
     """Let a reader's coordinator go on with another history."""
     fresh = LogReader(
-        Loopback(LogService(appender)),
+        lambda: Loopback(LogService(appender)),
         genesis=reader._genesis,
         remembered=reader._remembered,
         remember=reader._remember,
         keep_evidence=reader._keep_evidence,
+        learn=reader._learn,
         clock=reader._clock,
     )
-    reader._stub = fresh._stub
+    reader._channel = fresh._channel
     return reader
 
 

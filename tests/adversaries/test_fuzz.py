@@ -222,11 +222,12 @@ class LyingLog(LogService):
 @given(seed=SEEDS)
 def test_log_that_was_damaged_is_refused_by_its_readers_and_nothing_of_it_stays(shared_wire, seed):
     reader = LogReader(
-        Loopback(LyingLog(shared_wire.appender, random.Random(seed))),
+        lambda: Loopback(LyingLog(shared_wire.appender, random.Random(seed))),
         genesis=shared_wire.roster.digest(),
         remembered=None,
         remember=lambda signed: None,
         keep_evidence=lambda evidence: None,
+        learn=lambda rosters: None,
         clock=shared_wire.clock_of("auditor"),
     )
     try:

@@ -24,6 +24,9 @@ class FakeCoordinator:
     def stop(self, *, grace_seconds):
         pass
 
+    def log_proposed_rosters(self):
+        pass
+
     def log_proposed_catalogues(self):
         self.polled.release()
 

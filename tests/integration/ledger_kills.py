@@ -109,11 +109,12 @@ class Victim:
 
     def _read(self, checkpoint: SignedCheckpoint, leaves: list[Leaf]) -> LogReader:
         reader = LogReader(
-            Loopback(StagedLog(leaves, checkpoint)),  # type: ignore[arg-type]
+            lambda: Loopback(StagedLog(leaves, checkpoint)),  # type: ignore[arg-type, return-value]
             genesis=self._world.roster.digest(),
             remembered=None,
             remember=lambda signed: None,
             keep_evidence=lambda evidence: None,
+            learn=lambda rosters: None,
             clock=self._world.clock,
         )
         reader.sync()

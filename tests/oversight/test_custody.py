@@ -45,7 +45,8 @@ def test_desk_with_another_envelope_key_than_the_rosters_does_not_open(world):
         CustodianDesk(
             world.connection("custodian-1"),
             shares=ShareStore(world.root / "shares"),
-            envelope_key=world.envelope_keys["custodian-2"],
+            keys=world.envelope_folder("custodian-2"),
+            destructions=world.root / "destructions",
             clock=world.clock,
         )
 

@@ -12,6 +12,7 @@ from protocol.documents.plan import Closure, Receipt
 from protocol.errors import MalformedDocument, NotLogged, PlanNotApproved, StorageError
 from protocol.ids import digest_of
 from protocol.signing.dsse import Envelope
+from protocol.signing.keys import SigningKey
 from protocol.signing.quorum import verify_signed_by_role
 
 
@@ -79,6 +80,15 @@ def test_close_destroys_key_and_sums_and_says_so(world, finished):
     assert closure.unmasker_key == record.plan.unmasker_key
     with pytest.raises(KeyDestroyed):
         world.unmasker.reveal(finished, 0)
+
+
+def test_closure_is_signed_with_the_key_that_the_unmasker_has_by_then(world, finished):
+    """Otherwise a plan that was closed, and whose closure was not logged before a rotation, would never be closed."""
+    first = world.unmasker.close_plan(finished)
+    world.keys["unmasker"] = SigningKey.generate()
+    again = world.new_unmasker(world.root / "unmasker" / "unmasker.sqlite").close_plan(finished)
+    assert again.document(Closure) == first.document(Closure)
+    assert [one.keyid for one in again.signatures] == [world.keys["unmasker"].key_id]
 
 
 def test_close_that_is_repeated_later_returns_the_first_closure(world, plan):

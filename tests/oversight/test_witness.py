@@ -17,7 +17,11 @@ def fresh(world):
     folder.mkdir()
     memory = CheckpointFile(folder)
     return Witness(
-        witness="witness-1", key=world.keys["witness-1"], roster=world.roster, memory=memory, clock=world.clock
+        witness="witness-1",
+        key=world.keys["witness-1"],
+        rosters=world.rosters("fresh"),
+        memory=memory,
+        clock=world.clock,
     )
 
 

@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotocol/rpc/v1/witness.proto\x12\x0f\x63ustodes.rpc.v1\"W\n\x14\x41\x64\x64\x43heckpointRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_proof\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\"7\n\x0b\x43osignature\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63urrent_size\x18\x02 \x01(\x04\x32_\n\x07Witness\x12T\n\rAddCheckpoint\x12%.custodes.rpc.v1.AddCheckpointRequest\x1a\x1c.custodes.rpc.v1.Cosignatureb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotocol/rpc/v1/witness.proto\x12\x0f\x63ustodes.rpc.v1\"\x85\x01\n\x14\x41\x64\x64\x43heckpointRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x19\n\x11\x63onsistency_proof\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\x12,\n\x07rosters\x18\x04 \x03(\x0b\x32\x1b.custodes.rpc.v1.RosterLeaf\"Y\n\nRosterLeaf\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x10\n\x08skeleton\x18\x02 \x01(\x0c\x12\x11\n\tbody_hash\x18\x03 \x01(\x0c\x12\x17\n\x0finclusion_proof\x18\x04 \x03(\x0c\"O\n\x0b\x43osignature\x12\x12\n\ncheckpoint\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63urrent_size\x18\x02 \x01(\x04\x12\x16\n\x0eroster_version\x18\x03 \x01(\r2_\n\x07Witness\x12T\n\rAddCheckpoint\x12%.custodes.rpc.v1.AddCheckpointRequest\x1a\x1c.custodes.rpc.v1.Cosignatureb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocol.rpc.v1.witness_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=50
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=137
-  _globals['_COSIGNATURE']._serialized_start=139
-  _globals['_COSIGNATURE']._serialized_end=194
-  _globals['_WITNESS']._serialized_start=196
-  _globals['_WITNESS']._serialized_end=291
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_start=51
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=184
+  _globals['_ROSTERLEAF']._serialized_start=186
+  _globals['_ROSTERLEAF']._serialized_end=275
+  _globals['_COSIGNATURE']._serialized_start=277
+  _globals['_COSIGNATURE']._serialized_end=356
+  _globals['_WITNESS']._serialized_start=358
+  _globals['_WITNESS']._serialized_end=453
 # @@protoc_insertion_point(module_scope)
