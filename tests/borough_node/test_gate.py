@@ -366,6 +366,13 @@ def test_flag_that_the_log_holds_elsewhere_is_not_confirmed(world, finished, gat
         gate.confirm_flags(policy, tuple(range(len(flags))))
 
 
+def test_flag_that_the_register_did_not_place_is_not_confirmed(world, finished, gate):
+    policy = world.approve_policy(finished)
+    flags = gate.flags(policy)
+    with pytest.raises(BehindLog, match=f"{len(flags)} flags were raised, the register placed {len(flags) - 1}"):
+        gate.confirm_flags(policy, tuple(range(len(flags) - 1)))
+
+
 def test_pseudonym_key_differs_between_plans_and_survives_a_restart(world, finished, gate, ledger):
     first = {
         Envelope.decode(f.envelope).document(SealedFlag).header.pseudonym
