@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -50,6 +49,7 @@ from coordinator.registry.drafting import PlanChoices
 from deploy.force.events.cases import OFFENCES
 from deploy.force.events.generate import generate_events
 from deploy.force.population import scaled_size
+from deploy.force.truth import FIGURES, figures, highest
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.rpc.process import explained_errors
 from protocol.scorecard.columns import Float64Array
@@ -59,7 +59,6 @@ Row = dict[str, Any]
 SAMPLES = Path(__file__).resolve().parents[1] / "deploy" / "samples"
 CATALOGUE, PLAN = SAMPLES / "personnel.catalogue.toml", SAMPLES / "synthetic.plan.toml"
 EPSILON = 1.0
-FIGURES = ("recall_serious", "recall", "precision", "lookalike_rate", "base_rate")
 BOROUGHS, MONTHS = 32, 12
 Tell = Callable[[str], None]
 
@@ -91,7 +90,7 @@ def measured(
         tell(method)
         for head, entry in enumerate(catalogue.heads):
             flags = scaled_size(_open_cases(entry.category), people, least=2)
-            flagged = top(scores[:, head], eligible[head], flags)
+            flagged = highest(scores[:, head], eligible[head], flags)
             known = {"method": method, "draw": draw, "category": entry.category, "flags": flags}
             yield known | figures(entry.category, persons, eligible[head], flagged, force.truth)
 
@@ -108,43 +107,6 @@ def measured(
 def _open_cases(category: str) -> int:
     offence = next(offence for offence in OFFENCES if offence.category == category)
     return offence.serious + offence.lesser
-
-
-def top(scores: Float64Array, eligible: npt.NDArray[np.bool_], flags: int) -> npt.NDArray[np.bool_]:
-    """Return who is flagged: the highest scores of the eligible, ties in the order of rows."""
-    flagged = np.zeros(len(scores), dtype=bool)
-    flagged[np.argsort(np.where(eligible, -scores, np.inf), kind="stable")[: min(flags, int(eligible.sum()))]] = True
-    return flagged
-
-
-def figures(
-    category: str,
-    persons: npt.NDArray[np.str_],
-    eligible: npt.NDArray[np.bool_],
-    flagged: npt.NDArray[np.bool_],
-    truth: pl.DataFrame,
-) -> dict[str, float]:
-    """Return the figures of one category; a share of nobody is NaN."""
-    own = truth.filter(pl.col("category") == category)
-    planted = own.filter(pl.col("role") != "lookalike")
-    is_open = planted.filter(pl.col("open_at_evaluation"))
-
-    def among(rows: pl.DataFrame) -> npt.NDArray[np.bool_]:
-        return np.isin(persons, rows["staff_no"].to_numpy().astype(str))
-
-    serious, cases, ever = among(is_open.filter(pl.col("role") == "serious")), among(is_open), among(planted)
-    alike = among(own.filter(pl.col("role") == "lookalike")) & eligible
-    return {
-        "recall_serious": _share(flagged, serious),
-        "recall": _share(flagged, cases),
-        "precision": _share(cases, flagged),
-        "lookalike_rate": _share(flagged, alike),
-        "base_rate": _share(flagged, eligible & ~ever & ~alike),
-    }
-
-
-def _share(of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> float:
-    return float(of[among].mean()) if among.any() else float("nan")
 
 
 def rules(force: EventForce, catalogue: FeatureCatalogue, persons: npt.NDArray[np.str_]) -> Float64Array:

@@ -21,9 +21,9 @@ from borough_node.sources.personnel.checking import check
 from borough_node.sources.personnel.settings import PersonnelSettings
 from borough_node.sources.personnel.staging import staged
 from borough_node.sources.table import PersonnelTable
+from deploy.force.events.sources import TIME_ZONE
+from deploy.force.truth import read_truth
 from protocol.documents.catalogue import FeatureCatalogue
-
-TIME_ZONE = "Europe/London"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,5 +57,4 @@ def read_force(force: Path, catalogue: FeatureCatalogue, *, tell: Callable[[str]
             check(there, now=datetime.now(UTC)).require_usable()
             tables[folder.name] = table_of(there, catalogue)
         tell(folder.name)
-    truth = pl.read_parquet(force / "truth" / "planted.parquet")
-    return EventForce(tables, truth, cutoff_on_or_before(trained), cutoff_on_or_before(evaluated))
+    return EventForce(tables, read_truth(force), cutoff_on_or_before(trained), cutoff_on_or_before(evaluated))

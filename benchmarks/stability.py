@@ -1,7 +1,7 @@
 """Predicted stability against reruns: would the same plan with fresh noise flag the same people again?
 
 ``python -m benchmarks.stability --table FILE --catalogue FILE --train-until YEAR --test YEAR --epsilon 1 --reruns 200
---json``, or ``--synthetic`` for the force of the demo. The plan runs many times over one table (`benchmarks.simulated`).
+--json``, or ``--synthetic`` for a synthetic force. The plan runs many times over one table (`benchmarks.simulated`).
 From each rerun's published sums the stability of everybody whom it flags is predicted and held against the share of the
 other reruns that flag the person again. Caps are left out. For some reruns the error that the model would carry, which
 is simulated from its public sums alone, is set beside the error found here.
@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.simulated import TRAINING, SimulatedForce
+from benchmarks.synthetic import force_of
 from borough_node.sources.layout import load_catalogue
 from coordinator.registry.drafting import PlanChoices
 from protocol.documents.flags import LARGEST_STABILITY_ERROR
@@ -91,16 +91,7 @@ def _deciles(predicted: Float64Array, seen: Float64Array, runs: int) -> list[dic
 
 def _force(options: argparse.Namespace) -> tuple[SimulatedForce, TrainingPlan]:
     if options.synthetic:
-        from deploy.demo.scenario import synthetic
-
-        with tempfile.TemporaryDirectory() as directory:
-            scenario = synthetic(Path(directory), people=46_000, boroughs=32, seed=2026, epsilon=options.epsilon)
-            table = Path(directory) / "force.parquet"
-            force = SimulatedForce.read(table, layout=scenario.layout, catalogue=scenario.catalogue)
-        plan = force.plan(
-            scenario.choices, train_until=scenario.train_until, evaluation_cutoff=scenario.evaluation_cutoff
-        )
-        return force, plan
+        return force_of(people=46_000, boroughs=32, seed=2026, epsilon=options.epsilon)
     layout, catalogue = load_catalogue(options.catalogue)
     choices = PlanChoices.load(options.choices).model_copy(update={"epsilon": options.epsilon})
     force = SimulatedForce.read(options.table, layout=layout, catalogue=catalogue)
@@ -115,7 +106,7 @@ def main() -> None:
     parser.add_argument("--choices", type=Path, default=SAMPLES / "table.plan.toml")
     parser.add_argument("--train-until", type=int)
     parser.add_argument("--test", type=int)
-    parser.add_argument("--synthetic", action="store_true", help="the demo's force instead of a table")
+    parser.add_argument("--synthetic", action="store_true", help="a synthetic force instead of a table")
     parser.add_argument("--epsilon", type=float, required=True)
     parser.add_argument("--reruns", type=int, required=True)
     parser.add_argument("--models", type=int, default=10, help="reruns whose carried error is simulated")

@@ -1,8 +1,9 @@
-"""Accuracy on the demo's synthetic force over many draws of the noise: ``python -m benchmarks.synthetic --help``.
+"""Accuracy on a synthetic force at feature level over many draws of the noise: ``python -m benchmarks.synthetic --help``.
 
-The demo's force, catalogue and sample plan, whose epsilon is for everything: every category, training, evaluation,
-fairness and drift. Training runs as in benchmarks/simulated.py, with each borough's own noise from the operating system,
-so runs differ although the force is the same; ``python -m benchmarks.table`` does the same with all parties and the wire.
+The force of ``deploy.force.generate`` with its catalogue and sample plan, whose epsilon is for everything: every category,
+training, evaluation, fairness and drift. Training runs as in benchmarks/simulated.py, with each borough's own noise from
+the operating system, so runs differ although the force is the same. From events, as the demo does, a force is measured by
+``python -m benchmarks.detection``.
 Figures are over the people who can be flagged at the evaluation cutoff, against what was planted.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -24,26 +26,35 @@ from rich.table import Table
 
 from benchmarks.simulated import SimulatedForce
 from benchmarks.task import accuracy, linear
-from borough_node.sources.table import read_table
-from deploy.demo.scenario import Scenario, synthetic
+from borough_node.sources.layout import load_catalogue
+from coordinator.registry.drafting import PlanChoices
+from deploy.force.generate import generate
+from deploy.force.population import CUTOFFS
 from protocol.documents.plan import TrainingPlan
 from protocol.rpc.process import explained_errors
 from protocol.scorecard.final import final_weights
 
 Row = dict[str, Any]
+SAMPLES = Path(__file__).resolve().parents[1] / "deploy" / "samples"
+CATALOGUE, PLAN = SAMPLES / "synthetic.catalogue.toml", SAMPLES / "synthetic.plan.toml"
 
 
-def force_of(scenario: Scenario) -> tuple[SimulatedForce, TrainingPlan]:
-    """Return a scenario's boroughs and its plan. Raises: TableInvalid, ConfigurationError, PlanInvalid."""
-    force = SimulatedForce(
-        scenario.catalogue,
-        {
-            borough: read_table(path, layout=scenario.layout, catalogue=scenario.catalogue, with_silo=False)
-            for borough, path in scenario.tables.items()
-        },
-    )
-    plan = force.plan(scenario.choices, train_until=scenario.train_until, evaluation_cutoff=scenario.evaluation_cutoff)
-    return force, plan
+def force_of(*, people: int, boroughs: int, seed: int, epsilon: float | None) -> tuple[SimulatedForce, TrainingPlan]:
+    """Return the boroughs of a force and its plan.
+
+    Args:
+        epsilon: Of the whole plan; None: as the sample plan says.
+    Raises: ConfigurationError, PlanInvalid.
+    """
+    layout, catalogue = load_catalogue(CATALOGUE)
+    with tempfile.TemporaryDirectory() as directory:
+        table = Path(directory) / "force.parquet"
+        pq.write_table(generate(people=people, boroughs=boroughs, seed=seed).table, table)
+        force = SimulatedForce.read(table, layout=layout, catalogue=catalogue)
+    choices = PlanChoices.load(PLAN)
+    if epsilon is not None:
+        choices = choices.model_copy(update={"epsilon": epsilon})
+    return force, force.plan(choices, train_until=CUTOFFS[0], evaluation_cutoff=CUTOFFS[-1])
 
 
 def measure(force: SimulatedForce, plan: TrainingPlan, runs: Sequence[int]) -> Iterator[Row]:
@@ -92,15 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     console = Console(stderr=True)
-    with explained_errors(), tempfile.TemporaryDirectory() as directory:
-        scenario = synthetic(
-            Path(directory),
-            people=options.people,
-            boroughs=options.boroughs,
-            seed=options.seed,
-            epsilon=options.epsilon,
+    with explained_errors():
+        force, plan = force_of(
+            people=options.people, boroughs=options.boroughs, seed=options.seed, epsilon=options.epsilon
         )
-        force, plan = force_of(scenario)
         rows = [
             row
             for number in track(range(options.runs), description="runs", console=console)
@@ -109,7 +115,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
         return 0
-    shown = Table(title=f"{scenario.title}, epsilon {plan.privacy.epsilon:g} for the whole plan", title_justify="left")
+    shown = Table(
+        title=f"{options.people:,} people (seed {options.seed}), epsilon {plan.privacy.epsilon:g} for the whole plan",
+        title_justify="left",
+    )
     for name in ("category", "positives", "AUC, mean", "lowest", "highest", "avg. prec."):
         shown.add_column(name, justify="left" if name == "category" else "right", no_wrap=True)
     for row in summary(rows):

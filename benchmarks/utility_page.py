@@ -202,7 +202,7 @@ def _by_group(rows: Sequence[Row]) -> str:
 
 def planted(rows: Sequence[Row]) -> str:
     """Return the section on the synthetic force, from ``benchmarks.synthetic --json``."""
-    title = "## The demo's synthetic force"
+    title = "## A synthetic force at feature level"
     if not rows:
         return f"{title}\n\nNot measured for this page: `python -m benchmarks.synthetic`."
     found = synthetic.summary(rows)

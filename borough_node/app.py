@@ -61,11 +61,12 @@ class Node:
             learn=self.party.rosters.learn,
             clock=clock,
         )
+        self.records = Records(reader_of(settings, clock=clock, report=report), self.reviews)
         self.gate = Gate(
             borough=settings.id,
             signing_key=self.party.signing_key,
             ledger=self.ledger,
-            records=Records(reader_of(settings, clock=clock, report=report), self.reviews),
+            records=self.records,
             reviews=self.reviews,
             reader=self.reader,
             clock=clock,

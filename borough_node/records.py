@@ -84,7 +84,7 @@ class Records:
         last_cutoff: int,
         finished: tuple[Review, ...],
     ) -> tuple[Columns, Cohort]:
-        table = rows_at(self._table(catalogue), first_cutoff=first_cutoff, last_cutoff=last_cutoff)
+        table = rows_at(self.table(catalogue), first_cutoff=first_cutoff, last_cutoff=last_cutoff)
         columns = columns_of(plan, catalogue)
         position = {feature.name: place for place, feature in enumerate(catalogue.features, start=1)}
         matrix = design_matrix(table, catalogue)[:, [0, *(position[name] for name in columns.names[1:])]]
@@ -113,11 +113,12 @@ class Records:
 
     def values(self, catalogue: FeatureCatalogue, *, person: str, cutoff: int) -> dict[str, float]:
         """Return the raw features of one person, who has a row at the cutoff."""
-        table = self._table(catalogue)
+        table = self.table(catalogue)
         (row,) = np.nonzero((table.person == person) & (table.cutoff == cutoff))[0].tolist()
         return {name: float(column[row]) for name, column in table.features.items()}
 
-    def _table(self, catalogue: FeatureCatalogue) -> PersonnelTable:
+    def table(self, catalogue: FeatureCatalogue) -> PersonnelTable:
+        """Return the borough's whole table, read at the first call. Raises: TableInvalid, ConfigurationError."""
         digest = catalogue.digest()
         if digest not in self._tables:
             self._tables[digest] = self._read(catalogue)

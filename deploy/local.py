@@ -101,7 +101,7 @@ def create(
     """Make keys, certificates, the signed roster and every party's settings under ``root``, which must be new.
 
     Args:
-        tables: Each borough's table.
+        tables: Each borough's table, or the TOML file that says where its tables of the personnel contract are.
     """
     now = clock.now()
     ca = ForceCA(force, now=now)
@@ -181,7 +181,7 @@ def _role_settings(
     match role:
         case "borough":
             return {
-                "table": str(tables[name].resolve()),
+                "personnel" if tables[name].suffix == ".toml" else "table": str(tables[name].resolve()),
                 "catalogue": str(catalogue.resolve()),
                 "reply_slot_seconds": slot,
             }

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
+from deploy.force.events.cases import LOOKALIKES, OFFENCES
+from deploy.force.truth import FIGURES
 from protocol.documents.plan import TrainingPlan
 
 RELEASE_NAMES = {
@@ -20,6 +33,22 @@ RELEASE_NAMES = {
     "drift": "how features are spread",
     "outcomes": "what reviews found",
 }
+
+
+def tell_force(narrator: Narrator, force: dict[str, Any]) -> None:
+    """Say what was written of a synthetic force, and what is hidden in it."""
+    rows = force["rows"]
+    narrator.say(
+        f"{rows['duties']:,} duties, {rows['access_events']:,} badge reads, {rows['attendance_claims']:,} attendance claims of "
+        f"senior grades, {rows['expenses']:,} expenses, {rows['lookups']:,} searches."
+    )
+    for number, offence in enumerate(OFFENCES):
+        planted = force["planted"][offence.category]
+        alike = ", ".join(kind.replace("_", " ") for kind in LOOKALIKES[number])
+        narrator.say(
+            f"{offence.category}: {planted['serious_open']} serious and {planted['lesser_open']} lesser cases open at "
+            f"{force['evaluation_cutoff']}, as behaviour in these events; {planted['lookalikes']} honest look-alikes ({alike})."
+        )
 
 
 class Narrator:
@@ -44,22 +73,28 @@ class Narrator:
             self.seconds[self._key] = round(time.monotonic() - self._began, 2)
         self.seconds["total"] = round(time.monotonic() - self._started, 2)
 
+    @contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Show a bar while something is done borough by borough; yield what is to be told (done, of how many)."""
+        with Progress(*_columns(), console=self.console) as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
     def say(self, sentence: str) -> None:
         """Add a sentence to the running step."""
         self.console.print(f"    [dim]{sentence}[/]")
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    described = TextColumn("    {task.description:<38}")
+    return described, BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn()
 
 
 class ReleaseBars:
     """One progress bar a release: how many boroughs have answered."""
 
     def __init__(self, console: Console) -> None:
-        self.progress = Progress(
-            TextColumn("    {task.description:<38}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-        )
+        self.progress = Progress(*_columns(), console=console)
         self._tasks: dict[int, TaskID] = {}
         self._plan: TrainingPlan | None = None
 
@@ -90,10 +125,33 @@ def summary_table(summary: dict[str, Any]) -> Table:
     ):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     for category, figures in summary["categories"].items():
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["flagged_kinds"].items()))
-        precision = "-" if figures["precision"] is None else f"{figures['precision']:.3f}"
-        table.add_row(category, f"{figures['auc']:.3f}", precision, str(figures["flags"]), kinds)
+        kinds = Counter[str]()
+        for kind, count in figures["flagged_kinds"].items():
+            kinds[kind.split(":")[0]] += count
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        table.add_row(category, _share(figures["auc"]), _share(figures["precision"]), str(figures["flags"]), told)
     return table
+
+
+def truth_table(summary: dict[str, Any]) -> Table | None:
+    """Return the share that was flagged of what was planted, and of everybody else; None for a real table.
+
+    Under each figure stands what as many flags by the public rules would have reached.
+    """
+    table = Table(title="Flagged, of what was planted", title_justify="left", show_lines=True)
+    table.add_column("category\n  as many by the rules", no_wrap=True)
+    for name in ("serious\ncases", "all open\ncases", "precision", "look-\nalikes", "other\nhonest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for category, figures in summary["categories"].items():
+        if both := figures["against_planted"]:
+            ours, rules = both["custodes"], both["rules"]
+            shown = (f"{_share(ours[name])}\n{_share(rules[name])}" for name in FIGURES)
+            table.add_row(f"{category}\n  rules", *shown)
+    return table if table.row_count else None
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def privacy_table(summary: dict[str, Any]) -> Table:

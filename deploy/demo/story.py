@@ -7,10 +7,12 @@ import json
 import resource
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from borough_node.sources.contract.cutoffs import date_of
 from coordinator.registry.drafting import draft_plan, draft_policy
 from deploy.demo.narration import Narrator, ReleaseBars
 from deploy.demo.scenario import Scenario
@@ -35,6 +37,8 @@ from protocol.signing.dsse import Envelope
 
 DEMO_REASON = "A demonstration: nobody is investigated on these flags."
 QUORUM_SECONDS = 30.0
+READERS = 2
+"""Boroughs that read at once: here they share one machine's cores and memory."""
 BUDGET_PLANS = 2
 """The demo's roster lets this many such plans be approved in 365 days."""
 
@@ -55,7 +59,7 @@ class Story:
         scenario, narrator = self._scenario, self._narrator
         narrator.step(
             "keys",
-            f"Keys, certificates and the roster for {scenario.title}: {len(scenario.tables)} boroughs, "
+            f"Keys, certificates and the roster for {scenario.title}: {len(scenario.records)} boroughs, "
             "a coordinator, an unmasker, three custodians, three witnesses, an issuer, an investigator.",
         )
         choices = scenario.choices
@@ -63,7 +67,7 @@ class Story:
         layout = create(
             self._directory / "federation",
             force="example-force",
-            tables=scenario.tables,
+            tables=scenario.records,
             catalogue=scenario.catalogue_path,
             budgets=[Budget(purpose=choices.purpose, rho=BUDGET_PLANS * rho)],
             reply_slot_seconds=choices.reply_slot_seconds,
@@ -71,8 +75,9 @@ class Story:
         )
         bars = ReleaseBars(narrator.console)
         with LocalFederation(layout, self._clock, self._report, bars) as federation:
-            for borough in scenario.tables:
+            for borough in scenario.records:
                 federation.start_node(borough)
+            self._truth = self._read(federation)
             desks = [federation.custodian(number) for number in (1, 2, 3)]
             record = self._train(federation, desks, bars)
             headers = self._flag(federation, desks, record)
@@ -92,6 +97,27 @@ class Story:
             dataclasses.asdict(audit),
             {category: dataclasses.asdict(figures) for category, figures in truth.items()},
         )
+
+    def _read(self, federation: LocalFederation) -> Truth:
+        """Have every node read its records now; in a force each would do so alone, at its first release."""
+        scenario, narrator = self._scenario, self._narrator
+        count = f"{len(scenario.catalogue.features)} features of each person"
+        if scenario.truth is None:
+            narrator.step("records", f"Each borough reads and checks its own table: {count} and cutoff.")
+        else:
+            days = [str(date_of(cutoff)) for cutoff in range(scenario.train_from, scenario.evaluation_cutoff + 1)]
+            narrator.step(
+                "records",
+                f"Each borough checks its own tables and computes {count}, as of {' and '.join(days)}. What was entered, "
+                "amended or found later is not in them; findings made later than the last day are no labels to train on.",
+            )
+        nodes = federation.nodes
+        with narrator.counting("boroughs ready") as told, ThreadPoolExecutor(READERS) as pool:
+            reading = [pool.submit(node.records.table, scenario.catalogue) for node in nodes.values()]
+            for done, future in enumerate(as_completed(reading), start=1):
+                future.result()
+                told(done, len(nodes))
+        return Truth(scenario, {name: node.records.table(scenario.catalogue) for name, node in nodes.items()})
 
     def _report(self, party: str, code: str, detail: str) -> None:
         self._reports.append(f"{party}: {code}: {detail}")
@@ -214,7 +240,6 @@ class Story:
         def key_of(borough: str, plan: Digest) -> PseudonymKey:
             return federation.nodes[borough].ledger.pseudonym_key(plan)
 
-        self._truth = Truth(self._scenario)
         named = self._truth.name_flags(headers, key_of)
         if not headers:
             narrator.step("warrant", "No flag was raised, so there is nothing to open.")
@@ -258,18 +283,18 @@ class Story:
         )
         opened = investigator.open(digest, header.flag_id)
         matches = opened.identity == named[header.flag_id]
-        kind = self._scenario.planted.get((opened.identity, header.category), "nobody planted")
+        kind = self._truth.kind(opened.identity, header.category)
         narrator.say(
             f"The name in the envelope is {'the person that the borough flagged' if matches else 'ANOTHER PERSON'}. "
             f"Reasons: {', '.join(header.reasons) or 'withheld'}; stability {header.stability_band}."
-            + (f" In truth: {kind}." if self._scenario.planted else "")
+            + (f" In truth: {kind}." if kind else "")
         )
         return {
             "flag_id": header.flag_id,
             "borough": header.borough,
             "category": header.category,
             "identity_matches": matches,
-            "in_truth": kind if self._scenario.planted else None,
+            "in_truth": kind,
             "approvals": 2,
             "other_flags_opened": 0,
         }, named
@@ -320,6 +345,7 @@ class Story:
         counts = Counter(header.category for header in headers)
         return {
             "scenario": self._scenario.title,
+            "force": self._scenario.force,
             "people": plan.people,
             "boroughs": len(plan.boroughs),
             "privacy": {

@@ -5,15 +5,18 @@ The demo may, because it wrote every table. Nothing here flows back into the fed
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from borough_node.features.matrix import design_matrix
-from borough_node.sources.table import PersonnelTable, read_table, rows_at
+from borough_node.features.rules import rule_scores
+from borough_node.sources.table import PersonnelTable, rows_at
 from deploy.demo.scenario import Scenario
+from deploy.force.truth import NOBODY, figures, highest, kinds, open_cases
 from protocol.documents.flags import FlagHeader
 from protocol.ids import PartyId
 from protocol.scorecard.columns import Float64Array
@@ -23,10 +26,14 @@ from protocol.sealing.pseudonym import PseudonymKey, pseudonym
 
 @dataclass(frozen=True, slots=True)
 class CategoryTruth:
-    """One category's figures at the evaluation cutoff."""
+    """One category's figures at the evaluation cutoff.
 
-    auc: float
-    average_precision: float
+    Positives are people with an open case as it was planted; in a real table, those with the label.
+    """
+
+    auc: float | None
+    """None without both kinds of people."""
+    average_precision: float | None
     precision_top: float
     """Share of positives among the capacity's highest scores."""
     positives: int
@@ -34,6 +41,11 @@ class CategoryTruth:
     precision: float | None
     """Share of positives among the flags; None without flags."""
     flagged_kinds: dict[str, int]
+    """How many of the flagged are what in truth; empty for a real table."""
+    planted_kinds: dict[str, int]
+    """How many people of each kind could be flagged; empty for a real table."""
+    against_planted: dict[str, dict[str, float | None]]
+    """`deploy.force.truth.FIGURES` of the flags, and of as many flags by the public rules; empty for a real table."""
 
 
 def roc_auc(scores: Float64Array, labels: Float64Array) -> float:
@@ -56,13 +68,21 @@ def average_precision(scores: Float64Array, labels: Float64Array) -> float:
 class Truth:
     """All rows at the evaluation cutoff, and who is behind a pseudonym."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, tables: Mapping[PartyId, PersonnelTable]) -> None:
+        """Take the rows that the boroughs' nodes computed."""
+        cutoff = scenario.evaluation_cutoff
         self._scenario = scenario
-        self._tables: dict[PartyId, PersonnelTable] = {}
-        for borough, path in scenario.tables.items():
-            table = read_table(path, layout=scenario.layout, catalogue=scenario.catalogue, with_silo=False)
-            cutoff = scenario.evaluation_cutoff
-            self._tables[borough] = rows_at(table, first_cutoff=cutoff, last_cutoff=cutoff)
+        self._tables = {
+            borough: rows_at(table, first_cutoff=cutoff, last_cutoff=cutoff) for borough, table in tables.items()
+        }
+        truth = scenario.truth
+        self._kinds = {
+            head.category: {} if truth is None else kinds(head.category, truth) for head in scenario.catalogue.heads
+        }
+
+    def kind(self, person: str, category: str) -> str | None:
+        """Return what somebody is in truth, in a category; None for a real table."""
+        return None if self._scenario.truth is None else self._kinds[category].get(person, NOBODY)
 
     def name_flags(
         self, headers: Sequence[FlagHeader], key_of: Callable[[PartyId, str], PseudonymKey]
@@ -79,30 +99,51 @@ class Truth:
 
     def measure(self, model: Model, headers: Sequence[FlagHeader], named: dict[str, str]) -> dict[str, CategoryTruth]:
         """Return each category's figures."""
-        scenario = self._scenario
-        matrix = np.concatenate([design_matrix(table, scenario.catalogue) for table in self._tables.values()])
-        persons = np.concatenate([table.person for table in self._tables.values()])
+        scenario, tables = self._scenario, self._tables.values()
+        matrix = np.concatenate([design_matrix(table, scenario.catalogue) for table in tables])
+        persons = np.concatenate([table.person for table in tables]).astype(str)
         features = {
             feature.name: matrix[:, place] for place, feature in enumerate(scenario.catalogue.features, start=1)
         }
         people = sum(scenario.establishment.values())
         result = {}
         for head in scenario.catalogue.heads:
-            labels = np.concatenate([table.labels[head.label] for table in self._tables.values()])
-            scores, _ = contributions(model.scorecard(head.category), features)
-            eligible = np.ones(labels.size, bool) if head.eligible is None else features[head.eligible] >= 1
-            scores, own = scores[eligible], labels[eligible]
-            flagged = [named[header.flag_id] for header in headers if header.category == head.category]
-            truth = dict(zip(persons.tolist(), labels.tolist(), strict=True))
-            kinds = Counter(scenario.planted.get((person, head.category), "nobody") for person in flagged)
-            top = np.argsort(-scores, kind="stable")[: scenario.choices.capacity(head.category, people)]
-            result[head.category] = CategoryTruth(
-                auc=roc_auc(scores, own),
-                average_precision=average_precision(scores, own),
-                precision_top=float(own[top].mean()),
-                positives=int(own.sum()),
-                flags=len(flagged),
-                precision=float(np.mean([truth[person] for person in flagged])) if flagged else None,
-                flagged_kinds=dict(kinds) if scenario.planted else {},
+            category = head.category
+            if scenario.truth is None:
+                positive = np.concatenate([table.labels[head.label] for table in tables]) == 1
+            else:
+                positive = open_cases(category, persons, scenario.truth)
+            scores, _ = contributions(model.scorecard(category), features)
+            eligible = np.ones(len(persons), bool) if head.eligible is None else features[head.eligible] >= 1
+            flagged = np.isin(persons, [named[header.flag_id] for header in headers if header.category == category])
+            top = highest(scores, eligible, scenario.choices.capacity(category, people))
+            own, labels = scores[eligible], positive[eligible].astype(np.float64)
+            both = 0 < labels.sum() < labels.size
+            against = {}
+            if scenario.truth is not None:
+                raw = {name: np.concatenate([table.features[name] for table in tables]) for name in features}
+                by_rules = highest(rule_scores(category, raw), eligible, int(flagged.sum()))
+                against = {
+                    name: _without_nan(figures(category, persons, eligible, who, scenario.truth))
+                    for name, who in (("custodes", flagged), ("rules", by_rules))
+                }
+            result[category] = CategoryTruth(
+                auc=roc_auc(own, labels) if both else None,
+                average_precision=average_precision(own, labels) if both else None,
+                precision_top=float(positive[top].mean()),
+                positives=int(labels.sum()),
+                flags=int(flagged.sum()),
+                precision=float(positive[flagged].mean()) if flagged.any() else None,
+                flagged_kinds=self._counted(category, persons[flagged].tolist()),
+                planted_kinds=self._counted(category, persons[eligible].tolist()),
+                against_planted=against,
             )
         return result
+
+    def _counted(self, category: str, persons: Sequence[str]) -> dict[str, int]:
+        found = Counter(self.kind(person, category) for person in persons)
+        return {kind: count for kind, count in sorted(found.items(), key=str) if kind is not None}
+
+
+def _without_nan(shares: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(share) else share for name, share in shares.items()}

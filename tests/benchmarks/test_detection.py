@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.detection import CATALOGUE, PLAN, figures, rules, top, with_rule_starts
+from benchmarks.detection import CATALOGUE, PLAN, rules, with_rule_starts
 from benchmarks.events import read_force
 from benchmarks.simulated import SimulatedForce
 from borough_node.features.rules import start_weights
 from borough_node.sources.layout import load_catalogue
 from coordinator.registry.drafting import PlanChoices
 from deploy.force.events.generate import generate_events
+from deploy.force.truth import figures, highest
 
 PERSONS = np.array(["a", "b", "c", "d", "e", "f", "g"])
 TRUTH = pl.DataFrame(
@@ -36,8 +37,8 @@ def catalogue():
 def test_flags_go_to_the_highest_scores_of_the_eligible():
     scores = np.array([5.0, 9.0, 1.0, 7.0, 3.0, 7.0, 0.0])
     eligible = np.array([True, False, True, True, True, True, True])
-    assert PERSONS[top(scores, eligible, 2)].tolist() == ["d", "f"]
-    assert top(scores, eligible, 100).tolist() == eligible.tolist()
+    assert PERSONS[highest(scores, eligible, 2)].tolist() == ["d", "f"]
+    assert highest(scores, eligible, 100).tolist() == eligible.tolist()
 
 
 def test_figures_count_open_cases_and_keep_lookalikes_apart():

@@ -5,6 +5,7 @@ No noise is drawn here, so that two runs can be compared to the last bit.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from borough_node.records import Records
 from borough_node.sources.contract import TABLES
 from borough_node.sources.contract.cutoffs import LABELS, date_of, window_start
 from borough_node.sources.layout import load_catalogue
+from borough_node.sources.personnel.skeleton import SETTINGS
 from deploy.demo.scenario import SAMPLES
 from deploy.force.events.generate import generate_events
 from protocol.aggregation.encoding import Int64Array
@@ -55,11 +57,7 @@ class EventWorld(World):
 
     def new_gate(self, borough: PartyId, *, ledger: Ledger, people: int | None = None) -> Gate:
         folder, state = self.folder(borough), self.root / borough
-        places = "".join(f'{name} = "{folder}/{name}.parquet"\n' for name in TABLES)
-        (state / "personnel.toml").write_text(
-            f'borough = "{folder.name}"\ntime_zone = "Europe/London"\n[tables]\n{places}'
-        )
-        reader = PersonnelReader(state / "personnel.toml", state / "personnel", self.clock_of(borough), self.report)
+        reader = PersonnelReader(folder / SETTINGS, state / "personnel", self.clock_of(borough), self.report)
         reviews = self.reviews(borough)
         self.records[borough] = Records(reader, reviews)
         return Gate(
@@ -121,6 +119,7 @@ def forgetful(world: EventWorld, tmp_path_factory: pytest.TempPathFactory) -> Ev
         for name in TABLES:
             (target / f"{name}.parquet").symlink_to(source / f"{name}.parquet")
         (target / "conduct_findings.parquet").unlink()
+        shutil.copy(source / SETTINGS, target)
         findings.filter(~LATE).write_parquet(target / "conduct_findings.parquet")
     return ran(root / "world", root / "force")
 

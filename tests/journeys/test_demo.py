@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from deploy.demo.scenario import SAMPLES
+from deploy.force.events.generate import generate_events
 from deploy.force.generate import generate
 from deploy.force.population import CUTOFFS
+from deploy.force.truth import FIGURES
 
-PEOPLE, BOROUGHS = 600, 6
+PEOPLE, BOROUGHS, SEED = 600, 4, 2026
 CATALOGUE = SAMPLES / "synthetic.catalogue.toml"
 
 
@@ -28,34 +30,36 @@ def custodes(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    # 600 people cannot carry a model at epsilon 1; at 6 the path is the same and some flags are real.
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, str]:
+    # 600 people cannot carry a model at epsilon 1; at 12 the path is the same and some flags are real.
     out = tmp_path_factory.mktemp("demo") / "out"
     done = custodes(
-        "demo", "--people", str(PEOPLE), "--boroughs", str(BOROUGHS), "--epsilon", "6", "--out", out, "--json"
-    )
+        "demo", "--people", str(PEOPLE), "--boroughs", str(BOROUGHS), "--seed", str(SEED), "--epsilon", "12",
+        "--out", out, "--json",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return out, json.loads(done.stdout)
+    return out, json.loads(done.stdout), done.stderr
 
 
 @pytest.mark.slow
-def test_the_demo_opens_exactly_one_name_and_it_is_the_right_one(demo: tuple[Path, dict]) -> None:
-    out, summary = demo
+def test_the_demo_opens_exactly_one_name_and_it_is_the_right_one(demo: tuple[Path, dict, str]) -> None:
+    out, summary, told = demo
+    assert "exactly one flag" in told
     assert summary["opening"]["identity_matches"] is True
     assert summary["audit"]["openings"] == 1
     assert summary == json.loads((out / "summary.json").read_text())
 
 
 @pytest.mark.slow
-def test_the_demo_states_epsilon_per_adversary_for_the_whole_plan(demo: tuple[Path, dict]) -> None:
+def test_the_demo_states_epsilon_per_adversary_for_the_whole_plan(demo: tuple[Path, dict, str]) -> None:
     statements = {entry["adversary"]: entry["epsilon"] for entry in demo[1]["privacy"]["statements"]}
-    assert statements["released sums and 1 borough"] == pytest.approx(6, rel=1e-6)
-    assert statements["released sums"] < 6 < statements["coordinator and unmasker together"]
+    assert statements["released sums and 1 borough"] == pytest.approx(12, rel=1e-6)
+    assert statements["released sums"] < 12 < statements["coordinator and unmasker together"]
 
 
 @pytest.mark.slow
-def test_every_ledger_charges_every_release_once(demo: tuple[Path, dict]) -> None:
-    out, summary = demo
+def test_every_ledger_charges_every_release_once(demo: tuple[Path, dict, str]) -> None:
+    out, summary, _ = demo
     ledgers = sorted((out / "ledgers").glob("*.json"))
     assert len(ledgers) == BOROUGHS
     for ledger in ledgers:
@@ -64,8 +68,8 @@ def test_every_ledger_charges_every_release_once(demo: tuple[Path, dict]) -> Non
 
 
 @pytest.mark.slow
-def test_the_audit_holds_offline_and_fails_when_one_byte_of_the_log_changes(demo: tuple[Path, dict]) -> None:
-    out, summary = demo
+def test_the_audit_holds_offline_and_fails_when_one_byte_of_the_log_changes(demo: tuple[Path, dict, str]) -> None:
+    out, summary, _ = demo
     genesis = (out / "genesis").read_text().strip()
     done = custodes("audit", "verify", out / "log", "--genesis", genesis, "--json")
     assert done.returncode == 0, done.stderr
@@ -86,9 +90,12 @@ def test_the_audit_holds_offline_and_fails_when_one_byte_of_the_log_changes(demo
 
 
 @pytest.mark.slow
-def test_the_results_hold_no_key_no_record_and_no_name(demo: tuple[Path, dict]) -> None:
-    out, _ = demo
-    names = set(generate(people=PEOPLE, boroughs=BOROUGHS, seed=2026).table.column("person").to_pylist())
+def test_the_results_hold_no_key_no_record_and_no_name(demo: tuple[Path, dict, str], tmp_path: Path) -> None:
+    out, _, told = demo
+    generate_events(tmp_path / "force", people=PEOPLE, months=12, boroughs=BOROUGHS, seed=SEED)
+    names = {name for path in tmp_path.rglob("staff.parquet") for name in pq.read_table(path)["staff_no"].to_pylist()}
+    assert len(names) >= PEOPLE
+    assert not any(name in told for name in names)
     for path in out.rglob("*"):
         if path.is_file():
             content = path.read_text(errors="replace")
@@ -96,6 +103,33 @@ def test_the_results_hold_no_key_no_record_and_no_name(demo: tuple[Path, dict]) 
             assert not any(name in content for name in names), path
     assert not list(out.rglob("*.parquet"))
     assert not list(out.rglob("*.sqlite"))
+
+
+@pytest.mark.slow
+def test_the_demo_tells_what_was_planted_and_counts_what_of_it_was_flagged(demo: tuple[Path, dict, str]) -> None:
+    _, summary, told = demo
+    # Lines wrap where a terminal would.
+    told = " ".join(told.split())
+    planted = summary["force"]["planted"]
+    assert set(planted) == set(summary["categories"])
+    for category, figures in summary["categories"].items():
+        counts = planted[category]
+        assert f"{category}: {counts['serious_open']} serious" in told
+        assert f"{counts['lookalikes']} honest look-alikes" in told
+        kinds, flagged = figures["planted_kinds"], figures["flagged_kinds"]
+        assert kinds["serious"] + kinds.get("lesser", 0) == figures["positives"]
+        assert sum(flagged.values()) == figures["flags"] == summary["flags_by_category"][category]
+        assert all(count <= kinds[kind] for kind, count in flagged.items())
+        ours, rules = figures["against_planted"]["custodes"], figures["against_planted"]["rules"]
+        assert set(ours) == set(rules) == set(FIGURES)
+        assert ours["recall_serious"] == pytest.approx(flagged.get("serious", 0) / kinds["serious"])
+        if flagged:
+            cases = flagged.get("serious", 0) + flagged.get("lesser", 0)
+            assert ours["precision"] == figures["precision"] == pytest.approx(cases / figures["flags"])
+        alike = {kind for kind in kinds if kind.startswith("lookalike")}
+        share = sum(flagged.get(kind, 0) for kind in alike) / sum(kinds[kind] for kind in alike)
+        assert ours["lookalike_rate"] == pytest.approx(share)
+    assert sum(figures["flags"] for figures in summary["categories"].values()) > 0
 
 
 def _duplicated(table: pa.Table) -> pa.Table:

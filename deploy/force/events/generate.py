@@ -2,6 +2,7 @@
 
     OUT/force.json                         what was generated, and the two cutoffs
     OUT/boroughs/borough-01/duties.parquet one file per table of docs/spec/personnel.md
+    OUT/boroughs/borough-01/personnel.toml settings that say so, for the borough's node
     OUT/truth/planted.parquet              who was planted as what: for evaluation, never for a borough
 
 Rules this module keeps: a force appears whole or not at all (written beside, renamed at the end); boroughs draw from
@@ -30,7 +31,7 @@ from deploy.force.events.columns import Staff, dates, flags, words
 from deploy.force.events.crew import World
 from deploy.force.events.habits import draw_habits
 from deploy.force.events.people import draw_people, without_the_gone
-from deploy.force.events.period import FIRST_DAY, Period
+from deploy.force.events.period import FIRST_DAY, Period, date_of_day
 from deploy.force.events.records import NO_TIME, Records, draw_records
 from deploy.force.events.tables import borough_name, write_borough
 from protocol.errors import ConfigurationError
@@ -79,9 +80,10 @@ def generate_events(
             "boroughs": boroughs,
             "seed": seed,
             "first_day": str(FIRST_DAY),
-            "training_cutoff": _date(period.training_day),
-            "evaluation_cutoff": _date(period.days),
-            "findings_until": _date(period.extract_day),
+            "training_cutoff": str(date_of_day(period.training_day)),
+            "evaluation_cutoff": str(date_of_day(period.days)),
+            "findings_until": str(date_of_day(period.extract_day)),
+            "establishment": _establishment(world),
             "planted": _planted(world),
             "rows": dict(sorted(rows.items())),
         }
@@ -151,8 +153,12 @@ def _planted(world: World) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _date(day: int) -> str:
-    return str(FIRST_DAY + np.timedelta64(day, "D"))
+def _establishment(world: World) -> dict[str, int]:
+    """Return how many people each borough had at the training cutoff: stands for published figures."""
+    stints, day = world.people.stints, world.period.training_day
+    there = stints.borough[(stints.first_day < day) & (stints.last_day >= day)]
+    counts = np.bincount(there, minlength=world.people.boroughs)
+    return {borough_name(number): int(count) for number, count in enumerate(counts)}
 
 
 def _check(out: Path, people: int, boroughs: int, seed: int, processes: int | None) -> None:

@@ -8,6 +8,7 @@ October.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,12 @@ class Period:
         """Say of every day whether an office works on it."""
         working: NDArray[np.bool_] = (self.weekdays() < 5) & ~np.isin(self.dates(), BANK_HOLIDAYS)
         return working
+
+
+def date_of_day(day: int) -> date:
+    """Return the date of a day."""
+    found: date = (FIRST_DAY + np.timedelta64(day, "D")).item()
+    return found
 
 
 def summer_seconds(days: IntArray) -> IntArray:

@@ -35,6 +35,7 @@ from deploy.force.events.period import DAY_SECONDS
 from deploy.force.events.records import Records
 from deploy.force.events.roster import DUTY_TYPES, Roster, draw_roster
 from deploy.force.events.searches import SYSTEMS, draw_searches
+from deploy.force.events.sources import write_settings
 
 OFFICE_SHARE_DUE = 0.8
 SICK_ENTERED_DAYS = 2
@@ -48,7 +49,7 @@ def borough_name(number: int) -> str:
 
 
 def write_borough(world: World, records: Records, seed: np.random.SeedSequence, directory: Path) -> dict[str, int]:
-    """Write every table of the borough that ``directory`` is named after; return the rows of each."""
+    """Write every table of the borough that ``directory`` is named after, and its settings; return the rows of each."""
     borough = int(directory.name.removeprefix("borough-")) - 1
     directory.mkdir(parents=True)
     # A stream for each subject: a change to one leaves the others as they were.
@@ -70,6 +71,7 @@ def write_borough(world: World, records: Records, seed: np.random.SeedSequence, 
     rows["lookups"] = _lookups(streams[7], world, crew, staff, duties, outages, directory)
     here = np.zeros(len(world.people.number), dtype=bool)
     here[crew.person] = True
+    write_settings(directory)
     return rows | write_files(streams[8], staff, here, records, directory, prefix=f"{borough + 1:02d}-")
 
 
