@@ -172,9 +172,9 @@ def epoch_key(
     enrolment: Annotated[Path, typer.Option(help="Your present enrolment.json.")],
     out: Annotated[Path, typer.Option(help="File for the new enrolment; it must not exist.")],
 ) -> None:
-    """Make an envelope key for the next retention epoch, beside the present one, and enrol it.
+    """Make an envelope key for the next retention epoch, or a new one for the present, and enrol it.
 
-    The present key stays until its own epoch has ended: what was sealed to it must open until then.
+    The present key stays until its own epoch has ended, or until `key replace`: what was sealed to it must open until then.
     """
     with explained_errors():
         settings = CustodianSettings.load(settings_file)
@@ -205,6 +205,24 @@ def destroy_keys(
         for digest in gone:
             typer.echo(f"{'would destroy' if dry_run else 'destroyed'} envelope key {digest}")
         typer.echo(f"{len(gone)} keys of ended epochs", err=True)
+
+
+@custodian_keys.command("replace")
+def replace_key(
+    settings_file: SettingsFile,
+    dry_run: Annotated[bool, typer.Option(help="Show which keys the roster has replaced.")] = False,
+) -> None:
+    """Seal your shares to the envelope key that the present roster names, then destroy the one that it replaces.
+
+    For a new key within the same epoch: made with `key epoch`, enrolled, and in the roster by `roster rotate`.
+    """
+    with explained_errors():
+        connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
+        gone = tuple(desk.replaced_keys()) if dry_run else desk.destroy_replaced_keys()
+        connection.close()
+        for digest in gone:
+            typer.echo(f"{'would replace' if dry_run else 'replaced and destroyed'} envelope key {digest}")
+        typer.echo(f"{len(gone)} keys replaced", err=True)
 
 
 @issuer_app.command("flags")

@@ -14,6 +14,7 @@ from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
+from protocol.documents.reseal import ShareReseal
 from protocol.documents.roster import Party, Roster
 from protocol.errors import (
     ConflictOfInterest,
@@ -34,7 +35,7 @@ from protocol.ids import Digest, PartyId, RandomId, digest_of
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import verify_signed_by_role
 
-SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal", "destruction")}
+SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal", "destruction", "reseal")}
 
 
 class Register:
@@ -162,6 +163,9 @@ class Register:
         elif kind == "destruction":
             word, signer = verify_signed_by_role(envelope, KeyDestruction, roster, "custodian")
             _require_self(party, signer, word.custodian)
+        elif kind == "reseal":
+            reseal, signer = verify_signed_by_role(envelope, ShareReseal, roster, "custodian")
+            _require_self(party, signer, reseal.custodian)
         else:
             approval, signer = verify_signed_by_role(envelope, Approval, roster, "custodian")
             _require_self(party, signer, approval.custodian)

@@ -7,6 +7,7 @@ epoch has ended its key is destroyed, and the desk's word about that is logged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,13 +19,15 @@ from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Warrant
 from protocol.documents.destruction import KeyDestruction
-from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag
+from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.plan import TrainingPlan
+from protocol.documents.reseal import ShareReseal
 from protocol.durable import write_durably
 from protocol.errors import (
     ConflictOfInterest,
     DigestMismatch,
     EnvelopeInvalid,
+    EpochEnded,
     Expired,
     NotLogged,
     ProtocolError,
@@ -34,11 +37,11 @@ from protocol.errors import (
 from protocol.history.leaves import commitment
 from protocol.history.public import PublicRecord
 from protocol.history.signers import logged_flag
-from protocol.ids import Digest, RandomId, digest_of
+from protocol.ids import Digest, HexKey, RandomId, digest_of
 from protocol.rpc.v1 import register_pb2
 from protocol.scorecard.gates import GateVerdict, gate_verdicts
-from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share
-from protocol.sealing.hpke import HPKEPrivateKey, HPKEPublicKey
+from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share, seal_share
+from protocol.sealing.hpke import HPKEPublicKey
 from protocol.sealing.secret import Secret
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.quorum import verify_one_of_role
@@ -157,7 +160,11 @@ class CustodianDesk:
                 # Past its retention nobody opens it; its key may be destroyed already.
                 continue
             held = HeldShare(envelope=envelope, sealed_share=delivery.sealed_share)
-            self._open(held, sealed)
+            try:
+                self._open(held, sealed)
+            except EpochEnded:
+                # Sealed to a key that this desk has destroyed: it opens nowhere, and must not hold up the others.
+                continue
             self._shares.store(sealed.header.flag_id, held)
             stored += 1
         return stored
@@ -167,20 +174,83 @@ class CustodianDesk:
         if self._id not in header.custodians:
             raise EnvelopeInvalid("the flag deals no share to this custodian")
         place = header.custodians.index(self._id)
-        if digest_of(held.sealed_share) != sealed.sealed_shares[place]:
-            raise EnvelopeInvalid("the sealed share is not the one that the borough signed")
-        context = ShareContext(header.digest(), self._id, place + 1, header.roster_version, header.epoch)
-        share = open_share(
-            held.sealed_share, self._key_for(header), context, commitment=header.share_commitments[place]
-        )
-        return share, place + 1
+        version, expected = header.roster_version, sealed.sealed_shares[place]
+        if held.reseal is not None:
+            if self._connection.reader.public.reseals.get((self._id, held.reseal.flag)) != held.reseal:
+                raise NotLogged("the log shows another word about this share than this desk keeps")
+            version, expected = held.reseal.roster_version, held.reseal.sealed_share
+        if digest_of(held.sealed_share) != expected:
+            raise EnvelopeInvalid("the sealed share is not the one that the borough, or this desk, signed")
+        # Bound to the header, so that no share of another flag opens here, whatever a reseal says.
+        context = ShareContext(header.digest(), self._id, place + 1, version, header.epoch)
+        private = self._keys.open(self._named_key(version))
+        return open_share(held.sealed_share, private, context, commitment=header.share_commitments[place]), place + 1
 
-    def _key_for(self, header: FlagHeader) -> HPKEPrivateKey:
-        """Return this custodian's key in the roster under which a flag was sealed. Raises: EpochEnded."""
+    def _named_key(self, version: int) -> HexKey:
+        """Return the public half of this custodian's envelope key in a version of the roster."""
         rosters = self._connection.reader.public.rosters
-        if not 1 <= header.roster_version <= len(rosters):
-            raise EnvelopeInvalid(f"the header names roster {header.roster_version}, which is not logged")
-        return self._keys.open(rosters[header.roster_version - 1].party(self._id, "custodian").hpke_key or "")
+        if not 1 <= version <= len(rosters):
+            raise EnvelopeInvalid(f"roster {version} is not logged")
+        return rosters[version - 1].party(self._id, "custodian").hpke_key or ""
+
+    # --- a new key in the same epoch ----------------------------------------------------------------------------
+
+    def reseal_shares(self) -> int:
+        """Seal every share of this epoch to the key that the present roster names; return how many were.
+
+        The share is the one that the header commits to, checked as it is opened. It is logged before the desk lets go of
+        the share as the borough sealed it; a desk that was killed in between seals it once more. A share is never
+        sealed to a key of a later epoch: it would outlive the flag.
+        Raises: EpochEnded if an earlier key is not here any more; what the register refuses.
+        """
+        self.collect_shares()
+        roster, now = self._connection.reader.public.roster, self._clock.now()
+        key, done = self._named_key(roster.version), 0
+        for flag_id in sorted(self._shares.flag_ids()):
+            held = self._shares.get(flag_id)
+            if held is None:
+                continue
+            sealed = held.envelope.document(SealedFlag)
+            header = sealed.header
+            version = header.roster_version if held.reseal is None else held.reseal.roster_version
+            if header.epoch != roster.epoch or now >= header.retain_until or self._named_key(version) == key:
+                continue
+            share, index = self._open(held, sealed)
+            context = ShareContext(header.digest(), self._id, index, roster.version, header.epoch)
+            fresh = seal_share(share, HPKEPublicKey.decode(bytes.fromhex(key)), context)
+            word = ShareReseal(
+                custodian=self._id,
+                flag=commitment(header.digest()),
+                share_index=index,
+                roster_version=roster.version,
+                epoch=header.epoch,
+                sealed_share=digest_of(fresh),
+                resealed_at=now,
+            )
+            self._connection.submit("reseal", word)
+            self._shares.store(flag_id, HeldShare(held.envelope, fresh, word))
+            done += 1
+        return done
+
+    def replaced_keys(self) -> dict[Digest, int]:
+        """Return this desk's envelope keys that the present roster has replaced within its epoch, with its number."""
+        self._connection.reader.sync()
+        public = self._connection.reader.public
+        entries = {
+            digest_of(bytes.fromhex(entry.hpke_key or ""))
+            for roster in public.rosters
+            if roster.epoch == public.roster.epoch and (entry := roster.by_id["custodian"].get(self._id)) is not None
+        }
+        present = digest_of(bytes.fromhex(self._named_key(public.roster.version)))
+        return dict.fromkeys((entries - {present}) & self._keys.held(), public.roster.epoch)
+
+    def destroy_replaced_keys(self) -> tuple[Digest, ...]:
+        """Destroy those keys, once every share that is held is sealed to the present one, and log this desk's word.
+
+        Raises: as ``reseal_shares``; nothing is destroyed then.
+        """
+        self.reseal_shares()
+        return self._destroy(self.replaced_keys())
 
     # --- the end of an epoch ------------------------------------------------------------------------------------
 
@@ -201,18 +271,21 @@ class CustodianDesk:
         on where it stood.
         Returns: The digests of the keys destroyed now. Raises: what the register refuses; the keys are gone then.
         """
-        ended = self.ended_keys()
-        for digest, epoch in ended.items():
-            word = KeyDestruction(custodian=self._id, epoch=epoch, hpke_key=digest, destroyed_at=self._clock.now())
-            self._destructions.mkdir(parents=True, exist_ok=True)
-            write_durably(self._destructions / f"{digest}.json", word.encode())
-            self._keys.destroy(digest)
+        gone = self._destroy(self.ended_keys())
         for flag_id in self._shares.flag_ids():
             held = self._shares.get(flag_id)
             if held is not None and self._clock.now() >= held.envelope.document(SealedFlag).header.retain_until:
                 self._shares.remove(flag_id)
+        return gone
+
+    def _destroy(self, keys: Mapping[Digest, int]) -> tuple[Digest, ...]:
+        for digest, epoch in keys.items():
+            word = KeyDestruction(custodian=self._id, epoch=epoch, hpke_key=digest, destroyed_at=self._clock.now())
+            self._destructions.mkdir(parents=True, exist_ok=True)
+            write_durably(self._destructions / f"{digest}.json", word.encode())
+            self._keys.destroy(digest)
         self._log_destructions()
-        return tuple(ended)
+        return tuple(keys)
 
     def _log_destructions(self) -> None:
         logged = self._connection.reader.public.destructions

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.documents.canonical import canonical_bytes, parse_canonical
+from protocol.documents.reseal import ShareReseal
 from protocol.durable import write_durably
 from protocol.errors import StorageError
 from protocol.ids import RandomId
@@ -18,6 +19,8 @@ class HeldShare:
 
     envelope: Envelope
     sealed_share: bytes
+    reseal: ShareReseal | None = None
+    """The logged word about it, if the share is sealed to a later key than the borough sealed it to."""
 
 
 class ShareStore:
@@ -37,6 +40,8 @@ class ShareStore:
     def store(self, flag_id: RandomId, held: HeldShare) -> None:
         """Store a share durably."""
         fields = {"envelope": held.envelope.encode().decode(), "sealed_share": held.sealed_share.hex()}
+        if held.reseal is not None:
+            fields["reseal"] = held.reseal.encode().decode()
         write_durably(self._path(flag_id), canonical_bytes(fields))
 
     def remove(self, flag_id: RandomId) -> None:
@@ -50,6 +55,8 @@ class ShareStore:
             return None
         fields = parse_canonical(path.read_bytes())
         try:
-            return HeldShare(Envelope.decode(fields["envelope"].encode()), bytes.fromhex(fields["sealed_share"]))
+            reseal = ShareReseal.decode(fields["reseal"].encode()) if "reseal" in fields else None
+            envelope = Envelope.decode(fields["envelope"].encode())
+            return HeldShare(envelope, bytes.fromhex(fields["sealed_share"]), reseal)
         except (KeyError, TypeError, ValueError):
             raise StorageError(f"{path} is not a stored share") from None

@@ -13,6 +13,7 @@ from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.plan import Burn, Closure, Receipt, Release, TrainingPlan
+from protocol.documents.reseal import ShareReseal
 from protocol.documents.roster import Roster
 from protocol.errors import MalformedDocument
 from protocol.ids import Digest, RandomId, digest_of
@@ -31,6 +32,7 @@ PUBLIC: Final[dict[str, type[Document]]] = {
     "closure": Closure,
     "policy": FlagPolicy,
     "destruction": KeyDestruction,
+    "reseal": ShareReseal,
 }
 """Kinds whose whole signed document is in the skeleton, so that anybody can check it."""
 

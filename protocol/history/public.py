@@ -27,11 +27,13 @@ from protocol.documents.plan import (
     Statement,
     TrainingPlan,
 )
+from protocol.documents.reseal import ShareReseal
 from protocol.documents.roster import Roster
 from protocol.errors import (
     AlreadyAnswered,
     BudgetExceeded,
     DigestMismatch,
+    EpochEnded,
     Expired,
     IndexOutOfTurn,
     ModelMismatch,
@@ -141,6 +143,8 @@ class PublicRecord:
         self.ledgers = LedgerAnchors()
         self.destructions: dict[tuple[PartyId, Digest], KeyDestruction] = {}
         """By custodian and digest of its envelope key."""
+        self.reseals: dict[tuple[PartyId, Digest], ShareReseal] = {}
+        """The latest by custodian and the log's subject of the flag."""
 
     @property
     def roster(self) -> Roster:
@@ -406,9 +410,19 @@ class PublicRecord:
         }
         if word.epoch not in epochs:
             raise DigestMismatch(f"no roster names this key for {signer.id} in epoch {word.epoch}")
-        if day < epochs[word.epoch].date():
+        present = self.roster.party(signer.id, "custodian").hpke_key or ""
+        replaced = self.roster.epoch == word.epoch and digest_of(bytes.fromhex(present)) != word.hpke_key
+        if not replaced and day < epochs[word.epoch].date():
             raise RosterInvalid(f"epoch {word.epoch} lasts until {epochs[word.epoch]}: what is sealed in it must open")
         self.destructions[signer.id, word.hpke_key] = word
+
+    def _apply_reseal(self, envelope: Envelope, day: date) -> None:
+        word, signer = verify_signed_by_role(envelope, ShareReseal, self.roster, "custodian")
+        if word.custodian != signer.id:
+            raise UnknownSigner(f"{signer.id} speaks of a share of {word.custodian}")
+        if (word.roster_version, word.epoch) != (self.roster.version, self.roster.epoch):
+            raise EpochEnded(f"a share of epoch {word.epoch} is not sealed to a key of epoch {self.roster.epoch}")
+        self.reseals[signer.id, word.flag] = word
 
 
 def _require_quorum(envelope: Envelope, roster: Roster) -> None:

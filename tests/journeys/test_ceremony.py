@@ -143,5 +143,6 @@ def test_next_epoch_begins_with_new_envelope_keys_and_keeps_the_old_ones_until_t
     force.publish(2)
     assert force.servers["coordinator"]._coordinator.roster().epoch == 2
     for custodian in CUSTODIANS:
-        assert force.do("custodian", "key", "destroy", force.settings(custodian)) == ""
+        for command in ("destroy", "replace"):
+            assert force.do("custodian", "key", command, force.settings(custodian)) == ""
         assert len(list((force.folder(custodian) / "envelope").iterdir())) == 2
