@@ -174,13 +174,13 @@ class CustodianDesk:
         if self._id not in header.custodians:
             raise EnvelopeInvalid("the flag deals no share to this custodian")
         place = header.custodians.index(self._id)
-        version, expected = header.roster_version, sealed.sealed_shares[place]
+        version, expected, who = header.roster_version, sealed.sealed_shares[place], "the borough"
         if held.reseal is not None:
             if self._connection.reader.public.reseals.get((self._id, held.reseal.flag)) != held.reseal:
                 raise NotLogged("the log shows another word about this share than this desk keeps")
-            version, expected = held.reseal.roster_version, held.reseal.sealed_share
+            version, expected, who = held.reseal.roster_version, held.reseal.sealed_share, "this desk"
         if digest_of(held.sealed_share) != expected:
-            raise EnvelopeInvalid("the sealed share is not the one that the borough, or this desk, signed")
+            raise EnvelopeInvalid(f"the sealed share is not the one that {who} signed")
         # Bound to the header, so that no share of another flag opens here, whatever a reseal says.
         context = ShareContext(header.digest(), self._id, place + 1, version, header.epoch)
         private = self._keys.open(self._named_key(version))
