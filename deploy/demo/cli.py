@@ -13,12 +13,14 @@ from protocol.clock import SystemClock
 from protocol.errors import ConfigurationError
 from protocol.rpc.process import explained_errors, print_json
 
-PEOPLE, MONTHS = 20_000, 12
-"""By default: what keeps the whole demo under three minutes on two cores, and the two half-years that a plan needs."""
+PEOPLE, MONTHS = 46_000, 12
+"""By default the whole force, and the two half-years that a plan needs; docs/measurements.md says how long it takes."""
 
 
 def demo(
-    people: Annotated[int, typer.Option(help="People of the synthetic force; the whole force has 46000.")] = PEOPLE,
+    people: Annotated[
+        int, typer.Option(help="People of the synthetic force, 200 to 100,000; the whole force by default.")
+    ] = PEOPLE,
     months: Annotated[int, typer.Option(help="Months of events: 12, 18 or 24.")] = MONTHS,
     boroughs: Annotated[int, typer.Option(min=2, help="Boroughs of the synthetic force.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic force; noise and keys never have one.")] = 2026,
@@ -50,7 +52,7 @@ def demo(
             narrator.step(
                 "events",
                 f"What the systems of a force that does not exist would have recorded: {people:,} people, {boroughs} boroughs, "
-                f"{months} months (a whole force: --people 46000 --months 12).",
+                f"{months} months (the whole force, {PEOPLE:,} and {MONTHS}, unless --people and --months say otherwise).",
             )
             with narrator.counting("boroughs written") as told:
                 scenario = from_events(
