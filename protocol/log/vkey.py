@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Self
 
@@ -144,10 +145,14 @@ def _require_name(name: str) -> None:
         raise CheckpointInvalid("a key name is empty or contains a space, a plus sign or a control character")
 
 
+# Lone surrogates are no characters of their own: they have no UTF-8 encoding to sign. A pattern, because every checkpoint
+# that anybody reads passes here: character by character it was a tenth of what a step of a case costs all parties.
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
 def has_control_characters(text: str) -> bool:
     """Whether ``text`` holds anything that is not to be printed on one line of a note."""
-    # Lone surrogates are no characters of their own: they have no UTF-8 encoding to sign.
-    return any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in text)
+    return _CONTROL.search(text) is not None
 
 
 def to_base64(content: bytes) -> str:
