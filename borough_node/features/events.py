@@ -71,7 +71,6 @@ def _duties(known: Known) -> pl.DataFrame:
         "duty_type",
         "site",
         "amended_minutes",
-        "planned_end",
         start_at=start,
         end_at=end,
         worked=col("duty_type").is_in(WORKED_TYPES),
@@ -91,11 +90,18 @@ def _duties(known: Known) -> pl.DataFrame:
         local_booked_start=known.local_minutes(col("planned_start")) + _minutes(start - col("planned_start")),
         local_booked_end=known.local_minutes(col("planned_start")) + _minutes(end - col("planned_start")),
     )
+    booked = col("local_booked_start"), col("local_booked_end")
+    return _with_premium_gain(frame.with_columns(night=_night_minutes(*booked) >= 180).collect())
+
+
+def _with_premium_gain(duties: pl.DataFrame) -> pl.DataFrame:
+    """Add by how many night and weekend minutes a swap gained; other duties, the great many, are not looked at."""
+    swapped = duties["swapped"].arg_true()
     planned, booked = (col("local_start"), col("local_end")), (col("local_booked_start"), col("local_booked_end"))
-    return frame.with_columns(
-        night=_night_minutes(*booked) >= 180,
-        premium_gain=_premium_minutes(*booked) - _premium_minutes(*planned),
-    ).collect()
+    gained = duties[swapped].select(_premium_minutes(*booked) - _premium_minutes(*planned)).to_series()
+    gain = np.zeros(duties.height, dtype=np.int64)
+    gain[swapped.to_numpy()] = gained.to_numpy()
+    return duties.with_columns(premium_gain=pl.Series(gain))
 
 
 def _date(days: pl.Expr) -> pl.Expr:

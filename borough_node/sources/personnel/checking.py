@@ -173,10 +173,8 @@ class Checks:
                 continue
             spans = frame.lazy().select("person", start=col(rule.start), end=rule.end, chosen=rule.chosen)
             spans = spans.with_row_index("row").filter("chosen", col("person").is_not_null())
-            # Two sorts by one number each take a fifth of the time of one by two.
-            spans = spans.sort("start").sort("person", maintain_order=True)
-            same = col("person") == col("person").shift(-1)
-            rows = spans.filter(same & (col("start").shift(-1) < col("end"))).select("row").collect()["row"]
+            follows = col("start").shift(-1).over("person")
+            rows = spans.sort("start").filter(follows < col("end")).select("row").collect()["row"]
             if rows.len():
                 told = Rule(rule.table, "overlap", rule.chosen, rule.advice, rule.severity)
                 found.append(_problem(TABLES[rule.table], told, rows.len(), frame[rows]))
