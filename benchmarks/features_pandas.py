@@ -20,6 +20,12 @@ from borough_node.sources.contract.work import WORKED_TYPES
 
 ZONE = "Europe/London"
 Frames = dict[str, pd.DataFrame]
+UNUSED = {
+    "duties": ("duty_id", "operation", "created_by", "booked_by", "swapped_with"),
+    "access_events": ("site", "reader", "direction"),
+    "lookups": ("lookup_id", "system"),
+}
+"""Columns of large tables that are checked and that no feature needs."""
 HOUR, DAY = pd.Timedelta(hours=1), pd.Timedelta(days=1)
 MONEY = ("roster_or_overtime", "expenses_or_theft", "dishonesty")
 
@@ -61,7 +67,8 @@ def problems(frames: Frames, now: datetime) -> int:
                 found += int((~values.isin(sites) & values.notna()).sum())
         found += int(frame.duplicated(list(table.key)).sum())
         if table.windowed:
-            frame.groupby(frame[table.dated].dt.strftime("%Y-%m")).size()
+            days = frame[table.dated].dt.floor("D").value_counts()
+            days.groupby(days.index.strftime("%Y-%m")).sum()
     return found + _row_problems(frames) + _overlaps(frames) + _skew(frames)
 
 
@@ -131,11 +138,13 @@ def features(frames: Frames, cutoff: int, borough: str) -> pd.DataFrame:
     """Return all features and labels of the borough's members at a cutoff, by staff number."""
     day, start = pd.Timestamp(date_of(cutoff)), pd.Timestamp(window_start(cutoff))
     known = {
-        name: _known(frame, TABLES[name], day, start) for name, frame in frames.items() if name != "conduct_findings"
+        name: _known(frame.drop(columns=list(UNUSED.get(name, ()))), TABLES[name], day, start)
+        for name, frame in frames.items()
+        if name != "conduct_findings"
     }
     members = _members(known["staff"], known["postings"], borough, day)
     duties = _duty_facts(known)
-    leave = _leave_days(known["duties"])
+    leave = _leave_days(known)
     lookups = _lookup_facts(known, duties)
     claims = _claim_facts(known, leave)
     parts = [
@@ -163,8 +172,9 @@ def _known(frame: pd.DataFrame, table: Table, day: pd.Timestamp, start: pd.Times
     if table.windowed and table.name != "outages":
         rows &= frame[table.dated] >= start
     kept = frame[rows].copy()
-    later = {name: kept[name] >= day for column in table.columns for name in column.known_from}
-    for column in table.columns:
+    columns = [column for column in table.columns if column.name in kept]
+    later = {name: kept[name] >= day for column in columns for name in column.known_from}
+    for column in columns:
         for name in {*column.known_from} | ({column.name} & set(later)):
             kept[column.name] = kept[column.name].mask(later[name])
     return kept
@@ -266,9 +276,11 @@ def _duty_facts(known: Frames) -> pd.DataFrame:
         name: planned + (duties[name] - duties["planned_start"]).dt.total_seconds() // 60
         for name in ("planned_end", "start_at", "end_at")
     }
-    booked_premium = _premium(shifts["start_at"], shifts["end_at"])
     duties["night"] = _night(shifts["start_at"], shifts["end_at"]) >= 180
-    duties["premium_gain"] = booked_premium - _premium(planned, shifts["planned_end"])
+    swaps = duties.index[duties["swapped_at"].notna()]
+    planned_end, start, end = (shifts[name][swaps] for name in ("planned_end", "start_at", "end_at"))
+    duties["premium_gain"] = 0
+    duties.loc[swaps, "premium_gain"] = _premium(start, end) - _premium(planned[swaps], planned_end)
     readers = known["sites"].set_index("site")["badge_readers"]
     outages = _asof(
         duties[["site", "end_at"]].dropna(), _badge_outages(known), "end_at", "started_at", "site", exact=False
@@ -288,7 +300,8 @@ def _duty_facts(known: Frames) -> pd.DataFrame:
     return duties
 
 
-def _leave_days(duties: pd.DataFrame) -> pd.DataFrame:
+def _leave_days(known: Frames) -> pd.DataFrame:
+    duties = known["duties"]
     off = duties[duties["duty_type"].isin(("annual_leave", "rest_day"))]
     first = _local(off["planned_start"]).dt.floor("D")
     last = _local(off["planned_end"] - pd.Timedelta(seconds=1)).dt.floor("D")
@@ -296,6 +309,10 @@ def _leave_days(duties: pd.DataFrame) -> pd.DataFrame:
     days = days.loc[days.index.repeat((last - first).dt.days + 1)]
     days["day"] += pd.to_timedelta(days.groupby(level=0).cumcount(), unit="D")
     days["day"] = days["day"].astype("datetime64[us]")
+    asked = (("attendance_claims", "claim_date"), ("expenses", "incurred_on"))
+    claimed = pd.concat([known[name][["staff_no", day]].rename(columns={day: "day"}) for name, day in asked])
+    claimed["day"] = claimed["day"].astype("datetime64[us]")
+    days = days.merge(claimed.drop_duplicates(), on=["staff_no", "day"])
     leave = days.groupby(["staff_no", "day"], as_index=False)["annual"].any()
     work = duties[duties["duty_type"].isin(WORKED_TYPES)]
     worked = pd.DataFrame({"staff_no": work["staff_no"], "day": _local(work["planned_start"]).dt.floor("D")})
@@ -486,7 +503,9 @@ def _lookups(lookups: pd.DataFrame) -> pd.DataFrame:
 
 def _associations(declarations: pd.DataFrame, lookups: pd.DataFrame) -> pd.DataFrame:
     searched = lookups.dropna(subset="subject_ref")
-    found = searched.groupby(["staff_no", "subject_ref"]).agg(searches=("caseless", "sum"), first_search=("at", "min"))
+    associates = declarations.loc[declarations["kind"] == "association", ["staff_no", "subject_ref"]].dropna()
+    known = searched.merge(associates.drop_duplicates(), on=["staff_no", "subject_ref"])
+    found = known.groupby(["staff_no", "subject_ref"]).agg(searches=("caseless", "sum"), first_search=("at", "min"))
     frame = declarations.merge(found.reset_index(), how="left", on=["staff_no", "subject_ref"])
     frame.loc[frame["kind"] != "association", ["searches", "first_search"]] = None
     of = _Counter(frame)
