@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import features_pandas
-from borough_node.features.extract import INDICATORS, LABELS, covered_cutoffs, rows_as_of
+from borough_node.features.extract import INDICATORS, LABELS, covered_cutoffs, rows_at_all
 from borough_node.sources.contract import TABLES
 from borough_node.sources.personnel.checking import check
 from borough_node.sources.personnel.settings import PersonnelSettings
@@ -65,11 +65,14 @@ def ours(folder: Path) -> Work:
     with staged(settings) as tables:
         check(tables, now=NOW).require_usable()
         checked = time.perf_counter()
-        asked = {"features": list(INDICATORS), "labels": list(LABELS), "protected": ()}
-        made = {cutoff: rows_as_of(tables, cutoff, **asked) for cutoff in covered_cutoffs(tables)}
+        cutoffs = covered_cutoffs(tables)
+        made = rows_at_all(tables, cutoffs, features=list(INDICATORS), labels=list(LABELS), protected=())
     done, cpu_done, peak = time.perf_counter(), time.process_time(), _peak_mb()
     # Only so that the two can be compared.
-    rows = {cutoff: pd.DataFrame(table.features | table.labels, index=table.person) for cutoff, table in made.items()}
+    rows = {
+        cutoff: pd.DataFrame(table.features | table.labels, index=table.person)
+        for cutoff, table in zip(cutoffs, made, strict=True)
+    }
     return Work(rows, checked - begun, done - checked, cpu_done - cpu, peak)
 
 

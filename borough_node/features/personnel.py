@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from borough_node.features.extract import covered_cutoffs, rows_as_of
+from borough_node.features.extract import covered_cutoffs, rows_at_all
 from borough_node.sources.contract import TABLES
 from borough_node.sources.personnel.checking import check
 from borough_node.sources.personnel.settings import PersonnelSettings
@@ -68,7 +68,7 @@ def table_of(tables: Staged, catalogue: FeatureCatalogue) -> PersonnelTable:
     features = [feature.name for feature in catalogue.features]
     labels = list(dict.fromkeys(head.label for head in catalogue.heads))
     protected = catalogue.protected_names()
-    parts = [rows_as_of(tables, cutoff, features=features, labels=labels, protected=protected) for cutoff in cutoffs]
+    parts = rows_at_all(tables, cutoffs, features=features, labels=labels, protected=protected)
     return PersonnelTable(
         person=np.concatenate([part.person for part in parts]),
         cutoff=np.concatenate([part.cutoff for part in parts]),

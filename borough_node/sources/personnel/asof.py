@@ -72,10 +72,10 @@ class Known:
         """Return the whole minutes since 1970, by local clocks, of an instant within the window or a few days around it."""
         minutes = instant.to_physical() // 60_000_000
         offset, changes = _offsets(self.settings.time_zone, self.start, self.day)
-        shift = pl.lit(offset, pl.Int64)
-        for moment, later in changes:
-            shift = pl.when(instant < pl.lit(moment)).then(shift).otherwise(pl.lit(later, pl.Int64))
-        return minutes + shift
+        local = minutes + offset
+        for change, later in changes:
+            local = pl.when(minutes < change).then(local).otherwise(minutes + later)
+        return local
 
     def instant_of(self, day: pl.Expr, hour: int) -> pl.Expr:
         """Return the instant of a local hour of a day; no clock changes between six in the morning and midnight."""
@@ -96,8 +96,9 @@ def as_of(staged: Staged, cutoff: int) -> Known:
 
 
 @cache
-def _offsets(zone: str, start: date, day: date) -> tuple[int, tuple[tuple[datetime, int], ...]]:
-    """Return the minutes that local clocks are ahead of UTC a week before a window, and each change until a week after it."""
+def _offsets(zone: str, start: date, day: date) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return the minutes that local clocks are ahead of UTC a week before a window, and what they are from each minute
+    since 1970 on at which they change, until a week after it."""
     moment = datetime.combine(start, datetime.min.time(), UTC) - timedelta(days=7)
     last = datetime.combine(day, datetime.min.time(), UTC) + timedelta(days=7)
     first = offset = _offset(moment, zone)
@@ -107,7 +108,7 @@ def _offsets(zone: str, start: date, day: date) -> tuple[int, tuple[tuple[dateti
         step = timedelta(days=1) if _offset(moment + timedelta(days=1), zone) == offset else timedelta(hours=1)
         moment += step
         if (later := _offset(moment, zone)) != offset:
-            changes.append((moment, later))
+            changes.append((int(moment.timestamp()) // 60, later))
             offset = later
     return first, tuple(changes)
 
