@@ -7,7 +7,7 @@ never another value; keys that are themselves sensitive are left out; the counts
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,8 +80,12 @@ class Report:
 def check(staged: Staged, *, now: datetime) -> Report:
     """Return the report of all staged tables at a moment (UTC)."""
     checks = Checks(staged, now)
-    work = [partial(checks.table, TABLES[name], frame) for name, frame in staged.frames.items()]
-    work += [checks.overlaps, checks.home_borough, checks.badge_clock]
+    work: list[Callable[[], list[Problem]]] = [
+        *(partial(checks.table, TABLES[name], frame) for name, frame in staged.frames.items()),
+        checks.overlaps,
+        checks.home_borough,
+        checks.badge_clock,
+    ]
     # Most of the work is done outside the interpreter's lock.
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         found = list(pool.map(lambda step: step(), work))
