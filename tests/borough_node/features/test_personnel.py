@@ -117,7 +117,11 @@ def test_duties_that_cover_no_half_year_are_refused(operator: Operator):
 def test_a_nodes_rows_come_from_one_place(tmp_path: Path, given: dict[str, str]):
     path = tmp_path / "settings.toml"
     paths = ("state", "roster", "signing_key", "tls_ca", "tls_certificate", "tls_key", "catalogue")
-    fields = dict.fromkeys(paths, "x") | {"id": BOROUGH, "genesis": "0" * 64, "coordinator": "c:1"} | given
+    fields = (
+        dict.fromkeys(paths, "x")
+        | {"signing_key": "file:x", "tls_key": "file:x", "id": BOROUGH, "genesis": "0" * 64, "coordinator": "c:1"}
+        | given
+    )
     path.write_text("\n".join(f'{name} = "{value}"' for name, value in fields.items()) + "\nreply_slot_seconds = 1.0\n")
     with pytest.raises(ConfigurationError, match="table, personnel"):
         NodeSettings.load(path)
