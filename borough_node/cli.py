@@ -11,6 +11,7 @@ import typer
 
 from borough_node.explaining_cli import explain_app, journal_app, operator_app
 from borough_node.features.extract import covered_cutoffs
+from borough_node.informing_cli import notice_app, rights_app
 from borough_node.ledger import GENESIS, Ledger, LedgerEntry
 from borough_node.ledger.account import Account, Loss, account_of
 from borough_node.ledger.chain import charges_of
@@ -41,6 +42,8 @@ app.add_typer(operator_app, name="operator")
 app.add_typer(explain_app, name="explain")
 app.add_typer(journal_app, name="journal")
 app.add_typer(review_app, name="review")
+app.add_typer(notice_app, name="notice")
+app.add_typer(rights_app, name="rights")
 
 ON_SCREEN = "These counts are for the operator's screen; they are sent nowhere."
 

@@ -127,7 +127,6 @@ class Coordinator:
         service = RegisterService(
             register=Register(self.appender, self.cases),
             proposals=self.proposals,
-            store=self.cases,
             publish=self.publisher.publish,
             roster=self.roster,
             on_logged=self._wake,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +18,8 @@ from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy,
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.database import Database
 from coordinator.store.place import database_place
+from coordinator.warrants.register import Register
+from coordinator.warrants.team import TeamDesk
 from coordinator.worker import RunningCoordinator
 from protocol.clock import SystemClock
 from protocol.documents.base import describe
@@ -24,6 +28,7 @@ from protocol.documents.flags import Waiver
 from protocol.errors import ConfigurationError
 from protocol.history.spending import spending
 from protocol.ids import PartyId, random_id
+from protocol.rpc.connection import Connection
 from protocol.rpc.key_commands import add_key_commands
 from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
 from protocol.scorecard.gates import gate_verdicts
@@ -32,11 +37,15 @@ if TYPE_CHECKING:
     # Flower takes seconds to load; it is imported where a coordinator is opened.
     from coordinator.app import Coordinator
 
-app = typer.Typer(no_args_is_help=True, help="Run the coordinator and propose plans and policies.")
+app = typer.Typer(
+    no_args_is_help=True, help="Run the coordinator, propose plans and policies, triage flags, erase what has expired."
+)
 
 add_key_commands(app, "coordinator")
 
 SettingsFile = Annotated[Path, typer.Argument(help="The coordinator's settings.toml.", metavar="SETTINGS")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+By = Annotated[str, typer.Option(help="Who you are: rank or office, and name.")]
 POLL_SECONDS = 2.0
 
 
@@ -244,6 +253,86 @@ def propose_policy(
             )
         if not dry_run:
             typer.echo(coordinator.propose("policy", policy))
+
+
+@app.command("flags")
+def flags(
+    settings_file: SettingsFile,
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why you look; at least 10 characters, logged before anything is shown.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the flags' headers: no names. That you looked, and why, is logged."""
+    with _team(settings_file) as (desk, _):
+        found = desk.flags(by=by, reason=reason)
+        if as_json:
+            print_json([header.model_dump(mode="json") for header in found])
+            return
+        for header in found:
+            codes = ", ".join(header.reasons) or "withheld"
+            typer.echo(
+                f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {codes}"
+            )
+
+
+@app.command("triage")
+def triage(
+    settings_file: SettingsFile,
+    flag: Annotated[str, typer.Argument(help="The flag's id.")],
+    by: By,
+    decision: Annotated[Literal["pursue", "set-aside"], typer.Option(help="Worth asking for a warrant, or not.")],
+    reasons: Annotated[str, typer.Option(help="At least 10 characters; logged.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look, and log no triage; the look itself is logged.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at one flag and say whether it is worth asking for a warrant. A flag that is set aside can be taken up again."""
+    with _team(settings_file) as (desk, _):
+        document = desk.triage(
+            flag, by=by, decision="pursue" if decision == "pursue" else "set_aside", reasons=reasons, dry_run=dry_run
+        )
+        if as_json:
+            print_json(
+                {"digest": document.digest(), "logged": not dry_run, "document": document.model_dump(mode="json")}
+            )
+        else:
+            typer.echo(f"{document.digest()}{' (nothing was logged)' if dry_run else ''}")
+
+
+@app.command("retention")
+def retention(
+    settings_file: SettingsFile,
+    legal_basis: Annotated[str, typer.Option(help="The provision under which expired cases are erased.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased; erase nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase every flag and case whose retention is over: ciphertexts, salts, bodies. Run it daily.
+
+    What a live warrant, an open contest, a missing outcome or a coming disclosure holds is left for the next run.
+    """
+    with _team(settings_file) as (desk, coordinator):
+        erasure = Register(coordinator.appender, coordinator.cases).erasure_due(
+            coordinator.settings.id, legal_basis=legal_basis
+        )
+        if erasure is not None and not dry_run:
+            desk.erase(erasure)
+        flags = 0 if erasure is None else len(erasure.flags)
+        leaves = 0 if erasure is None else len(erasure.leaves)
+        if as_json:
+            print_json({"erased": erasure is not None and not dry_run, "flags": flags, "leaves": leaves})
+        else:
+            typer.echo(f"{flags} flags, {leaves} bodies {'would be' if dry_run else 'are'} erased")
+
+
+@contextmanager
+def _team(settings_file: Path) -> Iterator[tuple[TeamDesk, Coordinator]]:
+    """Yield the team's desk at the serving coordinator, and the stored state; errors are explained."""
+    with explained_errors():
+        coordinator = _offline(settings_file)
+        connection = Connection(coordinator.settings, clock=SystemClock(), memory=coordinator.settings.state / "team")
+        yield TeamDesk(connection, clock=SystemClock()), coordinator
+        connection.close()
 
 
 def _offline(settings_file: Path) -> Coordinator:

@@ -20,12 +20,16 @@ COMMANDS = {
     "force": ("deploy.force.cli:app", "A police force that does not exist, to try things on."),
     "node": ("borough_node.cli:app", "Run and inspect a borough node."),
     "roster": ("deploy.roster_cli:roster_app", "Who takes part, with which keys: the root of trust."),
-    "coordinator": ("coordinator.cli:app", "Run the coordinator and propose plans and policies."),
+    "coordinator": (
+        "coordinator.cli:app",
+        "Run the coordinator, propose plans and policies, triage flags, erase what has expired.",
+    ),
     "unmasker": ("oversight.cli:unmasker_app", "Run the data-protection office's unmasker."),
     "witness": ("oversight.cli:witness_app", "Run a witness of the log."),
     "custodian": ("oversight.cli:custodian_app", "A custodian's desk."),
     "issuer": ("oversight.cli:issuer_app", "A warrant issuer's desk."),
     "investigator": ("oversight.cli:investigator_app", "An investigator's desk."),
+    "auditor": ("oversight.casework_cli:auditor_app", "What the register discloses to an auditor."),
     "audit": ("deploy.privacy_audit.cli:audit_app", "Check the log."),
 }
 """Where each is, and its first line of help."""

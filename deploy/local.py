@@ -20,6 +20,7 @@ from borough_node.gate import Noise
 from borough_node.settings import NodeSettings
 from coordinator.app import Coordinator, Progress
 from coordinator.settings import CoordinatorSettings
+from coordinator.warrants.team import TeamDesk
 from deploy.certificates import ForceCA
 from oversight.app import (
     UnmaskerProcess,
@@ -29,7 +30,6 @@ from oversight.app import (
     open_issuer,
 )
 from oversight.custody.desk import CustodianDesk
-from oversight.desk.connection import Connection
 from oversight.issuing.issuer import IssuerDesk
 from oversight.opening.investigator import InvestigatorDesk
 from oversight.settings import (
@@ -42,6 +42,7 @@ from oversight.settings import (
 from protocol.clock import Clock
 from protocol.documents.roster import Budget, Party, Roster
 from protocol.ids import Digest, Role, digest_of
+from protocol.rpc.connection import Connection
 from protocol.rpc.identity import Identity
 from protocol.sealing.hpke import HPKEPrivateKey
 from protocol.signing.dsse import sign
@@ -284,6 +285,14 @@ class LocalFederation:
         connection, desk = open_custodian(CustodianSettings.load(self.layout.settings(name)), clock=self.clock)
         self._connections[name] = connection
         return desk
+
+    def team(self) -> TeamDesk:
+        """Open the desk of the coordinator's team."""
+        connection = Connection(
+            self.coordinator.settings, clock=self.clock, memory=self.coordinator.settings.state / "team"
+        )
+        self._connections["coordinator"] = connection
+        return TeamDesk(connection, clock=self.clock)
 
     def issuer(self) -> IssuerDesk:
         """Open the issuer's desk."""

@@ -10,10 +10,10 @@ import grpc
 from oversight.custody.desk import CustodianDesk
 from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import ShareStore
-from oversight.desk.connection import Connection
 from oversight.issuing.issuer import IssuerDesk
 from oversight.opening.investigator import InvestigatorDesk
 from oversight.settings import (
+    AuditorSettings,
     CustodianSettings,
     InvestigatorSettings,
     IssuerSettings,
@@ -27,6 +27,7 @@ from oversight.witness.witness import Witness, WitnessService
 from protocol.clock import Clock
 from protocol.errors import PeerUnreachable, ProtocolError
 from protocol.rpc.channel import CoordinatorChannel
+from protocol.rpc.connection import Connection
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile, Party
 from protocol.rpc.server import serve
@@ -163,6 +164,11 @@ def open_issuer(settings: IssuerSettings, *, clock: Clock) -> tuple[Connection, 
     """Return an issuer's connection and desk. Raises: ConfigurationError, TransportError."""
     connection = Connection(settings, clock=clock)
     return connection, IssuerDesk(connection, clock=clock)
+
+
+def open_auditor(settings: AuditorSettings, *, clock: Clock) -> Connection:
+    """Return an auditor's connection. Raises: ConfigurationError, TransportError."""
+    return Connection(settings, clock=clock)
 
 
 def open_investigator(settings: InvestigatorSettings, *, clock: Clock) -> tuple[Connection, InvestigatorDesk]:

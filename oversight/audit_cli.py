@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
+from oversight.audit.disclosed import Disclosure, verify_disclosed
 from oversight.audit.proof import check_leaf_proof, leaf_proof
-from oversight.audit.verify import read_mirror, verify_directory
+from oversight.audit.verify import read_mirror, report_of
 from oversight.audit.watch import Growth, Watch
 from oversight.reports.model_card import model_card, write_card
 from oversight.reports.period_report import period_report
@@ -40,13 +41,27 @@ def verify(
     on: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Show budgets as they stood on this day; else today.")
     ] = None,
+    disclosed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="File of `custodes auditor fetch`; repeat for earlier ones, which hold what was erased since."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check the whole public log, offline: signatures, quorums, spending, the model, every unmasking and opening."""
+    """Check the whole public log, offline: signatures, quorums, spending, the model, every unmasking and opening.
+
+    With --disclosed also what only bodies tell: who was opened under which warrant, who reviewed, and that nothing is missing.
+    """
     with explained_errors():
-        report = verify_directory(directory, genesis=genesis, on=(on or SystemClock().now()).date())
+        mirror = read_mirror(directory, genesis=genesis)
+        report = report_of(mirror, on=(on or SystemClock().now()).date())
+        bodies = None
+        if disclosed:
+            bodies = verify_disclosed(mirror.history, [Disclosure.decode(read_file(path)) for path in disclosed])
         if as_json:
-            print_json(dataclasses.asdict(report))
+            shown = {} if bodies is None else {"disclosed": dataclasses.asdict(bodies)}
+            print_json(dataclasses.asdict(report) | shown)
             return
         typer.echo(f"The log of {report.size} leaves holds; root {report.root}.")
         for kind, count in report.leaves_by_kind.items():
@@ -59,6 +74,8 @@ def verify(
         for purpose in report.spending:
             typer.echo("\n".join(purpose.lines()))
         typer.echo(f"openings: {report.openings}, each under a live warrant with its quorum")
+        if bodies is not None:
+            typer.echo("\n".join(bodies.lines()))
 
 
 @audit_app.command("scorecard")

@@ -16,6 +16,7 @@ from oversight.app import (
     open_investigator,
     open_issuer,
 )
+from oversight.casework_cli import investigator_case_app, issuer_case_app, request_app
 from oversight.settings import (
     CustodianSettings,
     InvestigatorSettings,
@@ -41,6 +42,9 @@ witness_app = typer.Typer(no_args_is_help=True, help="Run a witness of the log."
 custodian_app = typer.Typer(no_args_is_help=True, help="A custodian's desk.")
 issuer_app = typer.Typer(no_args_is_help=True, help="A warrant issuer's desk.")
 investigator_app = typer.Typer(no_args_is_help=True, help="An investigator's desk.")
+issuer_app.add_typer(issuer_case_app, name="case")
+issuer_app.add_typer(request_app, name="request")
+investigator_app.add_typer(investigator_case_app, name="case")
 
 add_key_commands(unmasker_app, "unmasker")
 add_key_commands(witness_app, "witness")
@@ -51,6 +55,8 @@ add_key_commands(investigator_app, "investigator", group="keys")
 
 SettingsFile = Annotated[Path, typer.Argument(help="This party's settings.toml.", metavar="SETTINGS")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON.")]
+By = Annotated[str, typer.Option(help="Who you are: rank or office, and name.")]
+WhyLook = Annotated[str, typer.Option(help="Why you look; at least 10 characters, logged before anything is shown.")]
 
 
 @unmasker_app.command("run")
@@ -126,10 +132,12 @@ def endorse(settings_file: SettingsFile, digest: str) -> None:
 
 @custodian_app.command("collect")
 def collect(settings_file: SettingsFile) -> None:
-    """Fetch and check the shares of newly raised flags."""
+    """Fetch and check the shares of newly raised flags; delete those of flags that were erased."""
     with explained_errors():
         connection, desk = open_custodian(CustodianSettings.load(settings_file), clock=SystemClock())
-        typer.echo(f"{desk.collect_shares()} shares arrived and hold")
+        typer.echo(
+            f"{desk.collect_shares()} shares arrived and hold; {desk.forget_erased()} of erased flags are deleted"
+        )
         connection.close()
 
 
@@ -226,11 +234,11 @@ def replace_key(
 
 
 @issuer_app.command("flags")
-def flags(settings_file: SettingsFile, as_json: AsJson = False) -> None:
-    """List the flags' headers: pseudonyms, categories, bands, reasons; no names."""
+def flags(settings_file: SettingsFile, by: By, reason: WhyLook, as_json: AsJson = False) -> None:
+    """List the flags' headers: pseudonyms, categories, bands, reasons; no names. That you looked, and why, is logged."""
     with explained_errors():
         connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
-        found = desk.flags()
+        found = desk.flags(by=by, reason=reason)
         connection.close()
         if as_json:
             print_json([header.model_dump(mode="json") for header in found])
@@ -246,6 +254,7 @@ def flags(settings_file: SettingsFile, as_json: AsJson = False) -> None:
 def issue(
     settings_file: SettingsFile,
     flag: Annotated[list[str], typer.Option(help="Id of a flag; repeat for several.")],
+    by: By,
     investigator: Annotated[str, typer.Option()],
     recipient_key: Annotated[Path, typer.Option(help="File with the key that the investigator made for this warrant.")],
     purpose: Annotated[str, typer.Option()],
@@ -254,15 +263,13 @@ def issue(
     necessity: Annotated[str, typer.Option()],
     proportionality: Annotated[str, typer.Option()],
     days: Annotated[int, typer.Option(min=1, help="Days of validity.")],
-    disclosure_days: Annotated[int, typer.Option(min=1, help="Days until the auditor may see the case.")],
+    disclosure_days: Annotated[int, typer.Option(min=0, help="Days until the auditor may see the case.")],
 ) -> None:
     """Issue a warrant for named flags."""
     with explained_errors():
         clock = SystemClock()
         connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=clock)
-        headers = {header.flag_id: header for header in desk.flags()}
-        if missing := [flag_id for flag_id in flag if flag_id not in headers]:
-            raise NotLogged(f"no flag {missing[0]}")
+        headers = {header.flag_id: header for header in desk.flags(*flag, by=by, reason=f"For a warrant: {purpose}")}
         now = clock.now()
         warrant = Warrant(
             warrant_id=random_id(),
@@ -301,6 +308,8 @@ def refer(
     settings_file: SettingsFile,
     warrant: Annotated[str, typer.Option(help="Digest of the warrant under which the flag was opened.")],
     flag: Annotated[str, typer.Option(help="The flag's id.")],
+    by: By,
+    reason: WhyLook = "Referral to the borough's blind review",
 ) -> None:
     """Print the signed word to a borough that a case has come so far that its reviewers may see the person.
 
@@ -308,7 +317,7 @@ def refer(
     """
     with explained_errors():
         connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
-        referral = desk.refer(warrant, flag)
+        referral = desk.refer(warrant, flag, by=by, reason=reason)
         connection.close()
         typer.echo(referral.encode().decode())
 

@@ -54,6 +54,13 @@ class IssuerSettings(PartySettings):
     role: ClassVar[Role] = "issuer"
 
 
+class AuditorSettings(PartySettings):
+    """An auditor who fetches what is disclosed; checking needs no settings."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="OVERSIGHT_")
+    role: ClassVar[Role] = "auditor"
+
+
 class InvestigatorSettings(PartySettings):
     """An investigator's desk."""
 

@@ -208,6 +208,14 @@ class ModelMismatch(VerificationError):
     remedy_text = "Do not sign. Send both digests to the auditor: a model made otherwise can single a person out."
 
 
+class DisclosureIncomplete(VerificationError):
+    """A leaf that should be disclosed to the auditor is neither disclosed nor named by an erasure."""
+
+    code = "disclosure.incomplete"
+    public_message = "The disclosure lacks a leaf that it should hold."
+    remedy_text = "Ask the coordinator for the body and salt of the leaf in the detail, and why they are missing."
+
+
 # --- refusal ----------------------------------------------------------------------------------------------------
 
 
@@ -457,6 +465,54 @@ class FlagNotOpened(RefusalError):
     )
 
 
+class ConsultationUnexplained(RefusalError):
+    """Somebody asks to see flags and does not say who they are and why."""
+
+    code = "consultation.unexplained"
+    public_message = "Flags are shown only to who says why."
+    remedy_text = "Ask again with --by and --reason; both are kept, and the auditor reads them."
+
+
+class OutcomeUnreviewed(RefusalError):
+    """An outcome does not rest on a human review, or not on the last one."""
+
+    code = "outcome.unreviewed"
+    public_message = "The outcome rests on no review, or not on the last one."
+    remedy_text = "Have a named person review the case, and name the digest of that review in the outcome."
+
+
+class SamePerson(RefusalError):
+    """One person did what two must do: reviewed and decided, or reviewed again what they had reviewed."""
+
+    code = "review.same_person"
+    public_message = "Two steps that need two people name one."
+    remedy_text = "Let another person take this step."
+
+
+class NoticeDue(RefusalError):
+    """An outcome before the person was told and heard, or under a deferral that has ended."""
+
+    code = "notice.due"
+    public_message = "The person must be told and heard first."
+    remedy_text = "Give notice and wait for the answer or the end of its time, or defer again with reasons and an end."
+
+
+class RetentionTooLong(RefusalError):
+    """A case without a finding would be kept longer than its flag was to be."""
+
+    code = "retention.too_long"
+    public_message = "The case would be kept longer than it may be."
+    remedy_text = "Set retain_until no later than the detail says."
+
+
+class ErasureRefused(RefusalError):
+    """A case may not be erased yet."""
+
+    code = "erasure.refused"
+    public_message = "The case may not be erased now."
+    remedy_text = "Wait for what the detail names: the warrant's end, its disclosure, an outcome, an answer, a date."
+
+
 # --- state ------------------------------------------------------------------------------------------------------
 
 
@@ -498,6 +554,14 @@ class ReviewRecorded(StateError):
     code = "review.recorded"
     public_message = "The review is not in the state for this."
     remedy_text = "Look at the list with the finished reviews; an outcome is replaced with --correct, and why is kept."
+
+
+class CaseOutOfOrder(StateError):
+    """A step does not follow from where its case stands."""
+
+    code = "case.out_of_order"
+    public_message = "The case is not at a stage that takes this step."
+    remedy_text = "Look where the case stands and take the step that is missing in between."
 
 
 class NotReady(StateError):

@@ -95,6 +95,7 @@ def flagged_template(
     made.become(template)
     policy = made.approve_policy(plan)
     headers = made.raise_flags(policy)
+    made.triage(*headers)
     for number in (1, 2, 3):
         made.custodian(number).collect_shares()
     return made, plan, policy, headers

@@ -12,20 +12,21 @@ from borough_node.records import Records
 from borough_node.reviewing.admission import admit, referred_person
 from protocol.documents.flags import FlagHeader
 from protocol.signing.dsse import Envelope
-from tests.world import REASON, SCORING, World, table
+from tests.world import BY, REASON, SCORING, World, table
 
 LABELS = {"first": "y_first", "second": "y_second"}
 
 
 def open_flag(world: World, header: FlagHeader) -> Envelope:
     """Open one flag under a warrant of its own and return the issuer's referral."""
+    world.triage(header)
     warrant = world.warrant(header)
     world.issuer().issue(warrant)
     for number in (1, 2):
         world.custodian(number).collect_shares()
         world.custodian(number).decide(warrant.digest(), header.flag_id, decision="approve", reasons=REASON)
     world.investigator().open(warrant.digest(), header.flag_id)
-    return world.issuer().refer(warrant.digest(), header.flag_id)
+    return world.issuer().refer(warrant.digest(), header.flag_id, by=BY, reason=REASON)
 
 
 def refer(world: World, borough: str, envelope: Envelope) -> str:

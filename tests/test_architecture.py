@@ -41,7 +41,6 @@ ALLOWED = {
         "coordinator.services",
         "coordinator.log.publisher",
         "oversight.app",
-        "oversight.desk.connection",
         "oversight.unmasker.service",
         "oversight.witness.witness",
     },

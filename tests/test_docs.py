@@ -16,6 +16,7 @@ from coordinator.registry.drafting import PlanChoices
 from coordinator.registry.rosters import Terms
 from coordinator.settings import CoordinatorSettings
 from oversight.settings import (
+    AuditorSettings,
     CustodianSettings,
     InvestigatorSettings,
     IssuerSettings,
@@ -37,6 +38,7 @@ SETTINGS = [
     CustodianSettings,
     IssuerSettings,
     InvestigatorSettings,
+    AuditorSettings,
     PersonnelSettings,
     PlanChoices,
     Terms,

@@ -35,11 +35,11 @@ from coordinator.store.copying import copy_rows
 from coordinator.store.database import Database, metadata
 from coordinator.store.runs import Runs
 from coordinator.warrants.register import Register
+from coordinator.warrants.team import TeamDesk
 from deploy.certificates import ForceCA
 from oversight.custody.desk import CustodianDesk
 from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import ShareStore
-from oversight.desk.connection import Connection
 from oversight.issuing.issuer import IssuerDesk
 from oversight.opening.investigator import InvestigatorDesk
 from oversight.unmasker.store import UnmaskerStore
@@ -48,6 +48,7 @@ from oversight.witness.witness import Witness, WitnessService
 from protocol.clock import FixedClock
 from protocol.documents.base import Document
 from protocol.documents.cases import Warrant, WarrantFlag
+from protocol.documents.casework import Triage
 from protocol.documents.catalogue import Bounded, Feature, FeatureCatalogue, Head, ProtectedAttribute, Scaled
 from protocol.documents.flags import FlagHeader, FlagPolicy, SealedFlag, Waiver
 from protocol.documents.plan import (
@@ -64,6 +65,7 @@ from protocol.history.public import PlanRecord
 from protocol.ids import Digest, PartyId, Role, digest_of, random_id
 from protocol.keys.keyfile import write_key
 from protocol.keys.passphrase import passphrase_source
+from protocol.rpc.connection import Connection
 from protocol.rpc.identity import Identity
 from protocol.rpc.log_reader import LogReader
 from protocol.rpc.party import CheckpointFile
@@ -79,6 +81,7 @@ FORCE = "testforce"
 PURPOSE = "misconduct_detection"
 NOW = datetime(2031, 3, 4, 12, 0, 0, tzinfo=UTC)
 TRAINING, SCORING = 2029, 2030
+BY = "Inspector A. Example"
 REASON = "a made-up reason of sufficient length"
 
 
@@ -595,7 +598,6 @@ class World:
         return RegisterService(
             register=self.register,
             proposals=self.proposals,
-            store=self.cases,
             publish=self.publisher.publish,
             roster=lambda: self.roster,
             on_logged=lambda kind: None,
@@ -630,6 +632,27 @@ class World:
     def issuer(self) -> IssuerDesk:
         """Return the issuer's desk."""
         return IssuerDesk(self.connection("issuer"), clock=self.clock)
+
+    def team(self) -> TeamDesk:
+        """Return the desk of the coordinator's team."""
+        return TeamDesk(self.connection("coordinator"), clock=self.clock)
+
+    def triage(self, *headers: FlagHeader) -> None:
+        """Have the coordinator's team find flags worth a warrant."""
+        coordinator = self.roster.party("coordinator", "coordinator")
+        for header in headers:
+            triage = Triage(
+                triage_id=random_id(),
+                flag_id=header.flag_id,
+                header=header.digest(),
+                coordinator="coordinator",
+                triaged_by="Analyst A. Example",
+                decision="pursue",
+                reasons=REASON,
+                triaged_at=self.clock.now(),
+            )
+            self.register.submit(coordinator, "triage", self.signed(triage, "coordinator"))
+        self.publisher.publish()
 
     def investigator(self, name: PartyId = "investigator") -> InvestigatorDesk:
         """Return an investigator's desk."""
@@ -702,6 +725,7 @@ class LoopbackConnection(Connection):
     """A desk's connection to the services of a ``World``."""
 
     def __init__(self, world: World, name: PartyId) -> None:
+        self._clock = world.clock
         self.party = _Opened(_Settings(name), world.keys[name], world.roster)  # type: ignore[assignment]
         self._channel = Loopback(world.register_service, certificate=world.certificates[name])  # type: ignore[assignment]
         self.reader = world.reader(name)

@@ -13,9 +13,11 @@ from borough_node.ledger.reviews import Reviews, Selected
 from borough_node.records import Records
 from borough_node.reviewing.outcomes import raised_headers
 from protocol.documents.cases import ReviewReferral
+from protocol.documents.flags import FlagHeader
 from protocol.errors import FlagNotOpened, PersonNotScored
 from protocol.history.leaves import commitment, subject_of
 from protocol.history.mirror import History
+from protocol.history.public import PublicRecord
 from protocol.ids import PartyId
 from protocol.sealing.pseudonym import pseudonym
 from protocol.signing.dsse import Envelope
@@ -40,6 +42,12 @@ def referred_person(
     header = next((one for one in raised_headers(ledger, referral.policy) if one.digest() == referral.header), None)
     if header is None or header.flag_id != referral.flag_id:
         raise FlagNotOpened("this borough raised no such flag under the policy")
+    person = person_of(header, borough=borough, public=public, ledger=ledger, records=records)
+    return referral, Selected(header.category, person, today.isoformat())
+
+
+def person_of(header: FlagHeader, *, borough: PartyId, public: PublicRecord, ledger: Ledger, records: Records) -> str:
+    """Return whom a flag of this borough is about. Raises: PersonNotScored if the table no longer holds the person."""
     policy, record = public.policy(header.policy), public.plan(header.plan)
     _, cohort = records.cohort(
         record.plan, record.catalogue, first_cutoff=policy.scoring_cutoff, last_cutoff=policy.scoring_cutoff
@@ -47,7 +55,7 @@ def referred_person(
     key = ledger.pseudonym_key(header.plan)
     for person in map(str, cohort.persons.tolist()):
         if pseudonym(key, borough=borough, plan_digest=header.plan, person=person) == header.pseudonym:
-            return referral, Selected(header.category, person, today.isoformat())
+            return person
     raise PersonNotScored(f"the table no longer has the row at cutoff {policy.scoring_cutoff}")
 
 

@@ -18,6 +18,7 @@ from coordinator.store.copying import copy_rows
 from coordinator.store.database import Database, flags, leaves, metadata
 from coordinator.store.leaves import LeafStore
 from coordinator.store.place import Place
+from protocol.documents.casework import Erasure
 from protocol.documents.flags import SealedFlag
 from protocol.documents.roster import Roster
 from protocol.errors import BackupAltered, BehindLog, CheckpointInvalid, ConfigurationError, ProtocolError
@@ -150,18 +151,30 @@ def _witnessed_size(history: History, latest: SignedCheckpoint, ask: AskSize) ->
 
 
 def _compare_bodies(database: Database, history: History) -> None:
-    """Return if each leaf is stored with the body and salt that it commits to."""
+    """Return if each leaf is stored with the body and salt that it commits to, or an erasure names it and both are gone."""
     with database.transaction() as connection:
+        erased = _erased(connection)
         for row in connection.execute(sa.select(leaves).order_by(leaves.c.index)):
             leaf = Leaf(row.skeleton, row.body_hash)
             if row.kind != history.skeletons[row.index].kind:
                 raise BackupAltered(f"leaf {row.index} is filed as a {row.kind}")
+            if row.index in erased:
+                if row.body is not None or row.salt is not None:
+                    raise BackupAltered(f"leaf {row.index} was erased, and its body or salt is here")
+                continue
             if row.body is None or row.salt is None:
                 raise BackupAltered(f"leaf {row.index} lacks its body")
             try:
                 verify_disclosure(leaf, salt=row.salt, body=row.body)
             except ProtocolError:
                 raise BackupAltered(f"the body of leaf {row.index} is another one") from None
+
+
+def _erased(connection: sa.Connection) -> set[int]:
+    """Return the leaves whose salts and bodies erasures have destroyed."""
+    bodies = connection.execute(sa.select(leaves.c.body).where(leaves.c.kind == "erasure", leaves.c.body.is_not(None)))
+    erasures = [Envelope.decode(row.body).document(Erasure) for row in bodies]
+    return {index for erasure in erasures for index in erasure.leaves}
 
 
 def _compare_flags(database: Database) -> int:
@@ -175,6 +188,11 @@ def _compare_flags(database: Database) -> int:
     with database.transaction() as connection:
         stored = connection.execute(sa.select(sa.func.count()).select_from(flags)).scalar_one()
         for row in connection.execute(query):
+            if row.body is None:
+                if row.ciphertext or row.sealed_shares:
+                    raise BackupAltered("a flag was erased, and its sealed parts are here")
+                count += 1
+                continue
             sealed = Envelope.decode(row.body).document(SealedFlag)
             header = sealed.header
             expected = (header.flag_id, header.digest(), header.policy, header.borough, header.category)

@@ -7,17 +7,12 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from coordinator.registry.proposals import Proposals
-from coordinator.store.cases import CaseStore
 from coordinator.warrants.register import Register
-from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
 from protocol.documents.roster import Party, Roster
-from protocol.ids import Digest
 from protocol.log.note import SignedCheckpoint
 from protocol.rpc.server import caller_of
 from protocol.rpc.v1 import register_pb2, register_pb2_grpc
 from protocol.signing.dsse import Envelope
-
-WARRANT_OF = {"withdrawal": Withdrawal, "approval": Approval, "refusal": Approval, "opening": Opening}
 
 
 class RegisterService(register_pb2_grpc.RegisterServicer):
@@ -28,14 +23,12 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
         *,
         register: Register,
         proposals: Proposals,
-        store: CaseStore,
         publish: Callable[[], SignedCheckpoint],
         roster: Callable[[], Roster],
         on_logged: Callable[[str], None],
     ) -> None:
         self._register = register
         self._proposals = proposals
-        self._store = store
         self._publish = publish
         self._roster = roster
         self._on_logged = on_logged
@@ -74,10 +67,13 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
             )
 
     def Flags(
-        self, request: register_pb2.Empty, context: grpc.ServicerContext
+        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
     ) -> Iterator[register_pb2.SignedDocument]:
-        """Stream all flags' signed headers."""
-        for flag in self._store.all_flags():
+        """Log and publish who looks and why, then stream the flags' signed headers."""
+        envelope = Envelope.decode(request.envelope) if request.envelope else None
+        flags = self._register.consult(self._caller(context), envelope)
+        self._publish()
+        for flag in flags:
             yield register_pb2.SignedDocument(envelope=flag.envelope)
 
     def Submit(self, request: register_pb2.Submission, context: grpc.ServicerContext) -> register_pb2.Position:
@@ -87,22 +83,9 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
         return register_pb2.Position(index=index)
 
     def Cases(self, request: register_pb2.Empty, context: grpc.ServicerContext) -> Iterator[register_pb2.CaseDocument]:
-        """Stream case documents: all to a custodian, to an investigator those of warrants that name it."""
-        caller = self._caller(context)
-        visible: set[Digest] = set()
-        for case in self._store.case_documents():
-            envelope = Envelope.decode(case.envelope)
-            if case.kind == "warrant":
-                warrant = envelope.document(Warrant)
-                digest = warrant.digest()
-                if caller.role == "custodian" or warrant.investigator == caller.id:
-                    visible.add(digest)
-            else:
-                digest = envelope.document(WARRANT_OF[case.kind]).warrant  # type: ignore[attr-defined]
-            if digest in visible:
-                yield register_pb2.CaseDocument(
-                    kind=case.kind, envelope=case.envelope, index=case.index, salt=case.salt
-                )
+        """Stream the case documents that the caller may read."""
+        for case in self._register.cases(self._caller(context)):
+            yield register_pb2.CaseDocument(kind=case.kind, envelope=case.envelope, index=case.index, salt=case.salt)
 
     def Open(self, request: register_pb2.SignedDocument, context: grpc.ServicerContext) -> register_pb2.Opened:
         """Log an opening under a witnessed checkpoint, then hand over the ciphertext."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -10,7 +10,11 @@ import sqlalchemy as sa
 from coordinator.store.database import Database, flags, leaves, proposals
 from protocol.documents.flags import SealedFlag
 from protocol.errors import ConcurrentChange
+from protocol.history.leaves import CASE
 from protocol.ids import Digest, PartyId, RandomId
+
+ROWS_AT_ONCE = 500
+"""Keys in one statement; SQLite takes a limited number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class CaseStore:
         query = (
             sa.select(flags, leaves.c.body, leaves.c.salt)
             .join(leaves, leaves.c.index == flags.c.leaf)
-            .where(condition)
+            .where(condition, leaves.c.body.is_not(None))
             .order_by(flags.c.leaf)
         )
         for row in connection.execute(query):
@@ -148,20 +152,37 @@ class CaseStore:
             )
 
     def flag(self, flag_id: RandomId) -> StoredFlag | None:
-        """Return a flag."""
+        """Return a flag, unless it is erased."""
         with self._database.transaction() as connection:
             return next(self._stored(connection, flags.c.flag_id == flag_id), None)
 
     def all_flags(self) -> list[StoredFlag]:
-        """Return all flags, in log order."""
+        """Return all flags that are not erased, in log order."""
         with self._database.transaction() as connection:
             return list(self._stored(connection, sa.true()))
 
-    def case_documents(self) -> list[StoredCase]:
-        """Return warrants, withdrawals, approvals, refusals and openings, in log order."""
-        kinds = ("warrant", "withdrawal", "approval", "refusal", "opening")
+    def case_documents(self, *, start: int = 0, kinds: Collection[str] = CASE) -> list[StoredCase]:
+        """Return the case documents of these kinds, from a leaf on, that are not erased, in log order."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                sa.select(leaves).where(leaves.c.kind.in_(kinds), leaves.c.body.is_not(None)).order_by(leaves.c.index)
+                sa.select(leaves)
+                .where(leaves.c.kind.in_(sorted(kinds)), leaves.c.index >= start, leaves.c.body.is_not(None))
+                .order_by(leaves.c.index)
             )
             return [StoredCase(row.kind, row.index, row.body, row.salt) for row in rows]
+
+    def erase(self, connection: sa.Connection, flag_ids: Sequence[RandomId], indices: Sequence[int]) -> None:
+        """Destroy flags' ciphertexts and shares, and leaves' salts and bodies, in the transaction that logs it.
+
+        A flag's row stays without them, so that the policy's cap counts it on.
+        """
+        for start in range(0, len(flag_ids), ROWS_AT_ONCE):
+            chosen = flags.c.flag_id.in_(flag_ids[start : start + ROWS_AT_ONCE])
+            connection.execute(sa.update(flags).where(chosen).values(ciphertext=b"", sealed_shares=[]))
+        for start in range(0, len(indices), ROWS_AT_ONCE):
+            chosen = leaves.c.index.in_(indices[start : start + ROWS_AT_ONCE])
+            connection.execute(sa.update(leaves).where(chosen).values(salt=None, body=None))
+
+    def scrub(self) -> None:
+        """Leave nothing of what was erased in the database's own journal."""
+        self._database.scrub()

@@ -157,7 +157,7 @@ class Database:
 
         SQLite: nowhere. PostgreSQL: until their pages and its write-ahead log are used again; it does not overwrite.
         """
-        statement = "PRAGMA wal_checkpoint(TRUNCATE)" if self._is_sqlite else "VACUUM mailbox, rounds"
+        statement = "PRAGMA wal_checkpoint(TRUNCATE)" if self._is_sqlite else "VACUUM mailbox, rounds, flags, leaves"
         with storage_errors(), self._engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(statement)
 

@@ -1,28 +1,30 @@
-"""The register's decisions: which flags, warrants, approvals and openings it takes, and when a ciphertext leaves.
+"""The register's decisions: which documents it takes, when a ciphertext leaves, and what is erased.
 
-The history's public rules (quorum, validity, withdrawal) are checked again when a leaf is applied; here stands what
-needs the bodies: who is who, that the digests meet, that a conflict does not decide.
+The history's public rules (quorum, validity, withdrawal, the table of steps) are checked again when a leaf is applied; here
+stands what needs the bodies: who is who, that the digests meet, that a conflict does not decide, what the case allows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from coordinator.log.appender import AlsoWrite, Appender
-from coordinator.store.cases import CaseStore, StoredFlag
-from protocol.documents.base import Document
+from coordinator.store.cases import CaseStore, StoredCase, StoredFlag
+from coordinator.warrants.visibility import visible
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
-from protocol.documents.destruction import KeyDestruction
+from protocol.documents.casework import CaseDocument, Consultation, ErasedFlag, Erasure
 from protocol.documents.flags import FlagPolicy, SealedFlag
-from protocol.documents.reseal import ShareReseal
 from protocol.documents.roster import Party, Roster
 from protocol.errors import (
     ConflictOfInterest,
+    ConsultationUnexplained,
     DigestMismatch,
     EnvelopeInvalid,
     EpochEnded,
     Expired,
     FlagCapReached,
+    MalformedDocument,
     NotLogged,
     QuorumNotMet,
     RoleForbidden,
@@ -30,12 +32,20 @@ from protocol.errors import (
     WarrantExpired,
     WarrantWithdrawn,
 )
-from protocol.history.leaves import commitment
-from protocol.ids import Digest, PartyId, RandomId, digest_of
+from protocol.history.casefile import CaseFiles
+from protocol.history.cases import signer_of
+from protocol.history.leaves import CASE, PUBLIC, commitment
+from protocol.ids import Digest, PartyId, RandomId, digest_of, random_id
 from protocol.signing.dsse import Envelope
 from protocol.signing.quorum import verify_signed_by_role
 
-SUBMITTABLE = {"issuer": ("warrant", "withdrawal"), "custodian": ("approval", "refusal", "destruction", "reseal")}
+SUBMITTABLE = {
+    "coordinator": ("triage", "erasure"),
+    "issuer": ("warrant", "withdrawal", "deferral", "notice", "outcome", "answer"),
+    "custodian": ("approval", "refusal", "destruction", "reseal"),
+    "investigator": ("review",),
+    "borough": ("notification", "representation", "request"),
+}
 
 
 class Register:
@@ -44,6 +54,25 @@ class Register:
     def __init__(self, appender: Appender, store: CaseStore) -> None:
         self._appender = appender
         self._store = store
+        self._files = CaseFiles()
+        self._folded = 0
+        """Leaves of the log that ``_files`` holds."""
+        self._signers: dict[Digest, Digest] = {}
+        """Key id under each approval, by its digest."""
+
+    @property
+    def files(self) -> CaseFiles:
+        """What the stored documents add up to now."""
+        with self._appender.held():
+            size = self._appender.history.tree.size
+            for case in self._store.case_documents(start=self._folded):
+                envelope = Envelope.decode(case.envelope)
+                document = envelope.document(CASE[case.kind])
+                if isinstance(document, Approval):
+                    self._signers[document.digest()] = envelope.signatures[0].keyid
+                self._files.add(case.index, document)
+            self._folded = size
+            return self._files
 
     # --- flags --------------------------------------------------------------------------------------------------
 
@@ -140,82 +169,107 @@ class Register:
                 result.append((flag, flag.sealed_shares[custodians.index(custodian.id)]))
         return result
 
-    # --- warrants, decisions, openings --------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def consult(self, reader: Party, envelope: Envelope | None) -> list[StoredFlag]:
+        """Log who looks at which flags' headers and why, then return them.
+
+        Raises: ConsultationUnexplained without a document that says so; UnknownSigner; NotLogged if a flag is not held.
+        """
+        if envelope is None:
+            raise ConsultationUnexplained("the request carries no consultation")
+        try:
+            consultation = envelope.document(Consultation)
+        except MalformedDocument as error:
+            raise ConsultationUnexplained(error.detail) from None
+        _, signer = signer_of("consultation", envelope, self._appender.history.public.roster)
+        _require_self(reader, signer, consultation.reader)
+        with self._appender.held():
+            if not self.files.flags.keys() >= set(consultation.flags):
+                raise NotLogged("no flag of this id is held")
+            self._appender.append("consultation", envelope)
+            wanted = frozenset(consultation.flags)
+            return [flag for flag in self._store.all_flags() if not wanted or flag.flag_id in wanted]
+
+    def cases(self, party: Party) -> Iterator[StoredCase]:
+        """Yield the case documents that a party may read now, in log order."""
+        # Flags are the most, and only an auditor reads them as case documents.
+        stored = self._store.case_documents(kinds=CASE.keys() - (set() if party.role == "auditor" else {"flag"}))
+        with self._appender.held():
+            may_read = visible(self.files, party, now=self._appender.now())
+        for case in stored:
+            if may_read(Envelope.decode(case.envelope).document(CASE[case.kind])):
+                yield case
+
+    # --- steps of cases -----------------------------------------------------------------------------------------
 
     def submit(self, party: Party, kind: str, envelope: Envelope) -> int:
-        """Log a warrant, withdrawal, approval or refusal and return its index.
+        """Log a document of a case and return its index; an erasure also destroys what it names.
 
-        Raises: RoleForbidden, UnknownSigner, NotLogged, DigestMismatch, ConflictOfInterest; the history's own rules.
+        Raises: RoleForbidden, UnknownSigner, NotLogged, DigestMismatch, ConflictOfInterest; what the case files and the
+            history refuse.
         """
         if kind not in SUBMITTABLE.get(party.role, ()):
             raise RoleForbidden(f"{party.role} {party.id} submits a {kind}")
         roster = self._appender.history.public.roster
-        if kind == "warrant":
-            warrant, signer = verify_signed_by_role(envelope, Warrant, roster, "issuer")
-            _require_self(party, signer, warrant.issuer)
-            roster.party(warrant.investigator, "investigator")
-            for named in warrant.flags:
-                self._flag(named.flag_id, named.header)
-        elif kind == "withdrawal":
-            withdrawal, signer = verify_signed_by_role(envelope, Withdrawal, roster, "issuer")
-            _require_self(party, signer, withdrawal.issuer)
-            self._own_warrant(withdrawal.warrant, party)
-        elif kind == "destruction":
-            word, signer = verify_signed_by_role(envelope, KeyDestruction, roster, "custodian")
-            _require_self(party, signer, word.custodian)
-        elif kind == "reseal":
-            reseal, signer = verify_signed_by_role(envelope, ShareReseal, roster, "custodian")
-            _require_self(party, signer, reseal.custodian)
-        else:
-            approval, signer = verify_signed_by_role(envelope, Approval, roster, "custodian")
-            _require_self(party, signer, approval.custodian)
-            self._check_decision(approval, signer)
-        return self._appender.append(kind, envelope)
+        if kind in PUBLIC:
+            word, signer = verify_signed_by_role(envelope, PUBLIC[kind], roster, "custodian")
+            _require_self(party, signer, getattr(word, "custodian", ""))
+            return self._appender.append(kind, envelope)
+        document, signer = signer_of(kind, envelope, roster)
+        _require_self(party, signer, getattr(document, party.role))
+        with self._appender.held():
+            if party.role in ("issuer", "investigator") and isinstance(document, Withdrawal | CaseDocument):
+                self._own_warrant(document.warrant, party)
+            self.files.check(document, now=self._appender.now())
+            if isinstance(document, Warrant):
+                roster.party(document.investigator, "investigator")
+            elif isinstance(document, Approval):
+                self._check_decision(document, signer)
+            also = self._eraser(document) if isinstance(document, Erasure) else None
+            index = self._appender.append(kind, envelope, also=also)
+        if isinstance(document, Erasure):
+            self._store.scrub()
+        return index
+
+    def _eraser(self, erasure: Erasure) -> AlsoWrite:
+        gone = tuple(flag.flag_id for flag in erasure.flags)
+        return lambda connection, index: self._store.erase(connection, gone, erasure.leaves)
+
+    def erasure_due(self, coordinator: PartyId, *, legal_basis: str) -> Erasure | None:
+        """Return the erasure of all that may be erased now, for the coordinator to sign; None if nothing may."""
+        now = self._appender.now()
+        with self._appender.held():
+            files = self.files
+            due = files.due(now=now)
+            if not due:
+                return None
+            return Erasure(
+                erasure_id=random_id(),
+                coordinator=coordinator,
+                flags=tuple(ErasedFlag(flag_id=flag_id, cause=cause) for flag_id, cause in sorted(due.items())),
+                leaves=files.leaves_of(due, now=now),
+                legal_basis=legal_basis,
+                erased_at=now,
+            )
 
     def _check_decision(self, approval: Approval, custodian: Party) -> None:
-        warrant = self._warrant(approval.warrant)
-        if (approval.flag_id, approval.header) not in {(named.flag_id, named.header) for named in warrant.flags}:
-            raise DigestMismatch("the decision is on a flag that the warrant does not name")
-        flag = self._flag(approval.flag_id, approval.header)
-        if flag.borough in custodian.conflicts:
-            raise ConflictOfInterest(f"custodian {custodian.id}, borough {flag.borough}")
+        files = self.files
+        warrant = files.warrant(approval.warrant)
+        case = files.case(approval.warrant, approval.flag_id, approval.header)
+        header = case.header
+        if header.borough in custodian.conflicts:
+            raise ConflictOfInterest(f"custodian {custodian.id}, borough {header.borough}")
         _require_live(warrant, self._appender.now())
-        header = Envelope.decode(flag.envelope).document(SealedFlag).header
         if header.custodians[approval.share_index - 1 : approval.share_index] != (custodian.id,):
             raise EnvelopeInvalid("the share index is not this custodian's")
-
-    def _flag(self, flag_id: RandomId, header: Digest) -> StoredFlag:
-        flag = self._store.flag(flag_id)
-        if flag is None or flag.header != header:
-            raise NotLogged("no flag of this id and header is held")
-        return flag
-
-    def _cases(self, *kinds: str) -> list[Document]:
-        classes = {"warrant": Warrant, "withdrawal": Withdrawal, "approval": Approval, "opening": Opening}
-        stored = [case for case in self._store.case_documents() if case.kind in kinds]
-        return [Envelope.decode(case.envelope).document(classes[case.kind]) for case in stored]
-
-    def _warrant(self, digest: Digest) -> Warrant:
-        for warrant in self._cases("warrant"):
-            if isinstance(warrant, Warrant) and warrant.digest() == digest:
-                return warrant
-        raise NotLogged("no warrant of this digest is held")
-
-    def _approvals(self, opening: Opening, roster: Roster) -> dict[PartyId, Digest]:
-        """Return the approvals of an opening that count: those by keys of the present roster, one a custodian."""
-        found = {}
-        for case in self._store.case_documents():
-            if case.kind == "approval":
-                envelope = Envelope.decode(case.envelope)
-                approval = envelope.document(Approval)
-                counts = envelope.signatures[0].keyid in roster.by_key_id["custodian"]
-                if counts and (approval.warrant, approval.flag_id) == (opening.warrant, opening.flag_id):
-                    found[approval.custodian] = approval.digest()
-        return found
+        if case.withdrawn:
+            raise WarrantWithdrawn("nothing more is decided under it")
+        case.then(approval)
 
     def _own_warrant(self, digest: Digest, party: Party) -> Warrant:
         """Return a warrant that this party issued or was given. Raises: NotLogged, also if it is somebody else's."""
-        warrant = self._warrant(digest)
+        warrant = self.files.warrant(digest)
         if party.id != (warrant.issuer if party.role == "issuer" else warrant.investigator):
             # In the same words as for one that does not exist: who may not know of it learns nothing by asking.
             raise NotLogged(f"the warrant is not {party.id}'s")
@@ -230,27 +284,32 @@ class Register:
         roster = self._appender.history.public.roster
         opening, signer = verify_signed_by_role(envelope, Opening, roster, "investigator")
         _require_self(investigator, signer, opening.investigator)
-        warrant = self._own_warrant(opening.warrant, investigator)
-        if (opening.flag_id, opening.header) not in {(named.flag_id, named.header) for named in warrant.flags}:
-            raise DigestMismatch("the warrant does not name this flag")
-        flag = self._flag(opening.flag_id, opening.header)
-        _require_live(warrant, self._appender.now())
-        if self._appender.history.cases.warrant(commitment(opening.warrant)).withdrawn:
-            raise WarrantWithdrawn("nothing more is opened under it")
-        header = Envelope.decode(flag.envelope).document(SealedFlag).header
-        approvals = self._approvals(opening, roster)
-        # The shares were dealt for the threshold of the roster at that time; fewer would open nothing.
-        required = max(roster.approval_threshold, header.threshold)
-        if len(approvals) < required or not set(opening.approvals) <= set(approvals.values()):
-            raise QuorumNotMet(f"{len(approvals)} of {required} custodians approved")
-        if self._appender.now() >= header.retain_until:
-            raise Expired("the flag is past its retention")
-        for case in self._store.case_documents():
-            if case.kind == "opening":
-                earlier = Envelope.decode(case.envelope).document(Opening)
-                if (earlier.warrant, earlier.flag_id) == (opening.warrant, opening.flag_id):
-                    return case.index, flag
-        return self._appender.append("opening", envelope), flag
+        with self._appender.held():
+            files = self.files
+            warrant = self._own_warrant(opening.warrant, investigator)
+            case = files.case(opening.warrant, opening.flag_id, opening.header)
+            now = self._appender.now()
+            _require_live(warrant, now)
+            if case.withdrawn or self._appender.history.cases.warrant(commitment(opening.warrant)).withdrawn:
+                raise WarrantWithdrawn("nothing more is opened under it")
+            # Those by keys of the present roster: a custodian who was revoked opens nothing any more.
+            deciding = roster.by_key_id["custodian"]
+            approvals = {one.digest() for one in case.decided.values() if one.decision == "approve"}
+            approvals = {digest for digest in approvals if self._signers[digest] in deciding}
+            # The shares were dealt for the threshold of the roster at that time; fewer would open nothing.
+            required = max(roster.approval_threshold, case.header.threshold)
+            if len(approvals) < required or not set(opening.approvals) <= approvals:
+                raise QuorumNotMet(f"{len(approvals)} of {required} custodians approved")
+            if now >= case.header.retain_until:
+                raise Expired("the flag is past its retention")
+            flag = self._store.flag(opening.flag_id)
+            if flag is None:
+                raise NotLogged("no flag of this id and header is held")
+            earlier = files.openings.get((opening.warrant, opening.flag_id))
+            if earlier is not None:
+                return earlier, flag
+            case.then(opening)
+            return self._appender.append("opening", envelope), flag
 
 
 def _require_self(party: Party, signer: Party, named: str) -> None:

@@ -36,6 +36,7 @@ from protocol.sealing.pseudonym import PseudonymKey
 from protocol.signing.dsse import Envelope
 
 DEMO_REASON = "A demonstration: nobody is investigated on these flags."
+ISSUING_OFFICER = "Superintendent B. Example"
 QUORUM_SECONDS = 30.0
 READERS = 2
 """Boroughs that read at once: here they share one machine's cores and memory."""
@@ -217,7 +218,7 @@ class Story:
         confirmed, asked = coordinator.collect_flags(digest)
         if missing := sorted(set(asked) - set(confirmed)):
             raise CohortTooSmall(f"boroughs that did not confirm their flags: {', '.join(missing)}")
-        headers = federation.issuer().flags()
+        headers = federation.issuer().flags(by=ISSUING_OFFICER, reason="First look at the flags (demonstration).")
         counts = Counter(header.category for header in headers)
         narrator.say(
             ", ".join(f"{counts[category]} {category}" for category in record.plan.categories)
@@ -248,7 +249,13 @@ class Story:
         narrator.step(
             "warrant",
             "Triage picks one flag; the issuer signs a warrant that names it, its purpose and its legal "
-            "basis; it goes into the log first.",
+            "basis; both go into the log first.",
+        )
+        federation.team().triage(
+            header.flag_id,
+            by="Analyst A. Example",
+            decision="pursue",
+            reasons="Highest score band of its category (demonstration).",
         )
         investigator, issuer = federation.investigator(), federation.issuer()
         now = self._clock.now()

@@ -57,7 +57,11 @@ def verify_directory(directory: Path, *, genesis: Digest, on: date) -> AuditRepo
 
     Raises: ConfigurationError if files are missing; CheckpointInvalid, ProofInvalid, or the rule that a leaf breaks.
     """
-    mirror = read_mirror(directory, genesis=genesis)
+    return report_of(read_mirror(directory, genesis=genesis), on=on)
+
+
+def report_of(mirror: Mirror, *, on: date) -> AuditReport:
+    """Return what a verified mirror shows, with budgets as they stand on a day."""
     history, public = mirror.history, mirror.history.public
     plans = tuple(
         PlanReport(

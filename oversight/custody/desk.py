@@ -14,10 +14,10 @@ from typing import Literal
 
 from oversight.custody.keys import EnvelopeKeys
 from oversight.custody.shares import HeldShare, ShareStore
-from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Warrant
+from protocol.documents.casework import Erasure
 from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
 from protocol.documents.plan import TrainingPlan
@@ -38,6 +38,7 @@ from protocol.history.leaves import commitment
 from protocol.history.public import PublicRecord
 from protocol.history.signers import logged_flag
 from protocol.ids import Digest, HexKey, RandomId, digest_of
+from protocol.rpc.connection import Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.scorecard.gates import GateVerdict, gate_verdicts
 from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share, seal_share
@@ -168,6 +169,14 @@ class CustodianDesk:
             self._shares.store(sealed.header.flag_id, held)
             stored += 1
         return stored
+
+    def forget_erased(self) -> int:
+        """Delete the shares of flags whose erasure is in the log; return how many there were."""
+        erasures = self._connection.cases(lambda kind: kind == "erasure")
+        erased = {
+            flag.flag_id for case in erasures if isinstance(case.document, Erasure) for flag in case.document.flags
+        }
+        return sum(self._shares.remove(flag_id) for flag_id in sorted(erased))
 
     def _open(self, held: HeldShare, sealed: SealedFlag) -> tuple[Secret, int]:
         header = sealed.header

@@ -44,9 +44,12 @@ class ShareStore:
             fields["reseal"] = held.reseal.encode().decode()
         write_durably(self._path(flag_id), canonical_bytes(fields))
 
-    def remove(self, flag_id: RandomId) -> None:
-        """Remove a share; nothing happens if it is not held."""
-        self._path(flag_id).unlink(missing_ok=True)
+    def remove(self, flag_id: RandomId) -> bool:
+        """Remove a share; return whether it was held."""
+        path = self._path(flag_id)
+        held = path.exists()
+        path.unlink(missing_ok=True)
+        return held
 
     def get(self, flag_id: RandomId) -> HeldShare | None:
         """Return a share, or None. Raises: StorageError if the file is not a share."""

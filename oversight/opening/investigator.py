@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from oversight.desk.connection import Connection, typed_errors
 from protocol.clock import Clock
+from protocol.documents.base import document_of
 from protocol.documents.cases import Approval, Opening, Warrant
+from protocol.documents.casework import Review
 from protocol.documents.flags import FlagHeader
 from protocol.durable import write_durably
 from protocol.errors import ConfigurationError, DigestMismatch, EnvelopeInvalid, QuorumNotMet
 from protocol.history.signers import logged_flag
 from protocol.ids import Digest, RandomId, digest_of
+from protocol.rpc.connection import Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.sealing.envelope import ReleaseContext, open_identity, open_released_share
 from protocol.sealing.hpke import HPKEPrivateKey
@@ -87,6 +90,17 @@ class InvestigatorDesk:
         with typed_errors():
             opened = self._connection.register.Open(register_pb2.SignedDocument(envelope=envelope.encode()))
         return self._decrypt(warrant, approvals, opened, named.header)
+
+    def review(self, warrant: Digest, flag_id: RandomId, *, dry_run: bool = False, **fields: Any) -> Review:
+        """Log that a named person has reviewed an opened case, and what they found.
+
+        Raises: MalformedDocument naming a field; what the register refuses.
+        """
+        own = {"investigator": self.id, "reviewed_at": self._clock.now()}
+        review = document_of(Review, fields | own | self._connection.named_flag(warrant, flag_id))
+        if not dry_run:
+            self._connection.submit("review", review)
+        return review
 
     def _approvals(self, warrant: Digest, flag_id: RandomId) -> list[Approval]:
         cases = self._connection.cases(lambda kind: kind == "approval")

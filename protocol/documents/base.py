@@ -92,3 +92,11 @@ def describe(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "(document)"
     return f"field {field}: {first['msg']}"
+
+
+def document_of(kind: type[V], fields: Mapping[str, Any]) -> V:
+    """Return a document of what somebody entered. Raises: MalformedDocument naming the first field that is wrong."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise MalformedDocument(f"{kind.__name__}: {describe(error)}") from None

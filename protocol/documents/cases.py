@@ -10,6 +10,7 @@ from protocol.documents.base import Document, Instant, Value
 from protocol.ids import Digest, HexKey, PartyId, RandomId
 
 Reason = Annotated[str, Field(min_length=10, max_length=4000)]
+Regime = Literal["UK GDPR", "DPA 2018 Part 3"]
 
 
 class WarrantFlag(Value):
@@ -29,7 +30,7 @@ class Warrant(Document):
     investigator: PartyId
     flags: Annotated[tuple[WarrantFlag, ...], Field(min_length=1)]
     purpose: Reason
-    regime: Literal["UK GDPR", "DPA 2018 Part 3"]
+    regime: Regime
     legal_basis: Reason
     necessity: Reason
     proportionality: Reason

@@ -7,30 +7,51 @@ roster, and a quorum counts the approvals of such keys only: a custodian who was
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from protocol.documents.roster import Roster
+from protocol.documents.base import Document
+from protocol.documents.roster import Party, Roster
 from protocol.errors import (
     AlreadyAnswered,
     FlagCapReached,
+    MalformedDocument,
     NotLogged,
+    OutcomeUnreviewed,
     QuorumNotMet,
     UnknownSigner,
     WarrantExpired,
     WarrantWithdrawn,
 )
+from protocol.history.leaves import CASE
+from protocol.history.lifecycle import AFTER_OPENING, Stage, Step, follow
 from protocol.ids import Digest, PartyId, Role
 from protocol.log.leaf import Skeleton
+from protocol.signing.dsse import Envelope
+from protocol.signing.quorum import verify_signed_by_role
 
-SIGNER_ROLE: dict[str, Role] = {
+SIGNER_ROLE: dict[str, Role | None] = {
     "flag": "borough",
     "warrant": "issuer",
     "withdrawal": "issuer",
     "approval": "custodian",
     "refusal": "custodian",
     "opening": "investigator",
+    "triage": "coordinator",
+    "review": "investigator",
+    "deferral": "issuer",
+    "notice": "issuer",
+    "notification": "borough",
+    "representation": "borough",
+    "outcome": "issuer",
+    "consultation": None,
+    "request": "borough",
+    "answer": "issuer",
+    "erasure": "coordinator",
 }
+"""None: any role of the roster that the register lets read."""
+SELF_STANDING = frozenset(("triage", "consultation", "request", "answer", "erasure"))
+"""Documents that belong to themselves, each logged once; which flag they are about is nobody's to see."""
 
 
 @dataclass(slots=True)
@@ -45,6 +66,8 @@ class WarrantRecord:
     decided: dict[Digest, dict[Digest, str]] = field(default_factory=dict)
     """Per subject (one flag under this warrant): key id of each custodian and its decision."""
     opened: set[Digest] = field(default_factory=set)
+    stages: dict[Digest, Stage] = field(default_factory=dict)
+    """Per subject; a refusal for good cannot be told from a decision that is still to come."""
 
 
 class CaseRecord:
@@ -54,6 +77,8 @@ class CaseRecord:
         self.flags: dict[Digest, Digest] = {}
         """Subject (commitment to a header) to key id of the borough."""
         self.warrants: dict[Digest, WarrantRecord] = {}
+        self.alone: dict[Digest, str] = {}
+        """Commitment to kind of every document that belongs to itself."""
         self._raised: Counter[tuple[PartyId, Digest]] = Counter()
 
     def apply(
@@ -68,11 +93,11 @@ class CaseRecord:
         Args:
             flag_cap: How many flags one borough may raise under the plan behind a commitment; 0 without a policy.
         Raises: UnknownSigner, NotLogged, WarrantExpired, WarrantWithdrawn, QuorumNotMet, AlreadyAnswered,
-            FlagCapReached.
+            FlagCapReached, CaseOutOfOrder, OutcomeUnreviewed.
         """
-        role = SIGNER_ROLE[skeleton.kind]
-        known = roster.by_key_id.get(role, {})
+        known = _signers(roster, SIGNER_ROLE[skeleton.kind])
         if len(skeleton.signers) != 1 or skeleton.signers[0] not in known or skeleton.belongs_to is None:
+            role = SIGNER_ROLE[skeleton.kind] or "party"
             raise UnknownSigner(f"a {skeleton.kind} needs exactly one signature by a {role} of the roster")
         signer = known[skeleton.signers[0]].id
         if skeleton.kind == "flag":
@@ -83,6 +108,10 @@ class CaseRecord:
             if skeleton.valid_from is None or skeleton.valid_until is None:
                 raise WarrantExpired("the warrant states no validity")
             self.warrants[skeleton.belongs_to] = WarrantRecord(signer, skeleton.valid_from, skeleton.valid_until)
+        elif skeleton.kind in SELF_STANDING:
+            if skeleton.belongs_to in self.alone:
+                raise AlreadyAnswered(f"the {skeleton.kind} is already in the log")
+            self.alone[skeleton.belongs_to] = skeleton.kind
         else:
             self._add_step(skeleton, signer, roster)
 
@@ -109,6 +138,9 @@ class CaseRecord:
                 raise UnknownSigner("only the issuer of a warrant withdraws it")
             record.withdrawn = True
             return
+        if Step(skeleton.kind) in AFTER_OPENING:
+            self._add_after_opening(skeleton, record)
+            return
         if record.withdrawn:
             raise WarrantWithdrawn("a step was logged after the withdrawal")
         if not record.valid_from[:10] <= skeleton.day <= record.valid_until[:10]:
@@ -125,4 +157,38 @@ class CaseRecord:
         approvals = sum(decision == "approval" and key in deciding for key, decision in decisions.items())
         if approvals < roster.approval_threshold:
             raise QuorumNotMet(f"opened with {approvals} of {roster.approval_threshold} approvals")
+        record.stages[skeleton.subject] = follow(record.stages.get(skeleton.subject, Stage.APPROVED), Step.OPENING)
         record.opened.add(skeleton.subject)
+
+    def _add_after_opening(self, skeleton: Skeleton, record: WarrantRecord) -> None:
+        """Follow the table. A case that was not opened stands, as far as the public can tell, at "warrant sought"."""
+        if skeleton.subject is None:
+            raise NotLogged("the step names no subject")
+        stage, step = record.stages.get(skeleton.subject, Stage.SOUGHT), Step(skeleton.kind)
+        if step is Step.OUTCOME and stage in (Stage.SOUGHT, Stage.OPENED):
+            raise OutcomeUnreviewed("the log shows no review of this case")
+        record.stages[skeleton.subject] = follow(stage, step)
+
+
+def _signers(roster: Roster, role: Role | None) -> Mapping[Digest, Party]:
+    """Return the parties that may sign, by key id."""
+    if role is not None:
+        return roster.by_key_id.get(role, {})
+    return {key: party for of in roster.by_key_id.values() for key, party in of.items()}
+
+
+def signer_of(kind: str, envelope: Envelope, roster: Roster) -> tuple[Document, Party]:
+    """Return a case document and the one party that signed it, in the role that its kind needs.
+
+    Raises: MalformedDocument if the log holds no case documents of this kind; UnknownSigner, BadSignature.
+    """
+    if kind not in CASE:
+        raise MalformedDocument(f"the log holds no case documents of kind {kind}")
+    role = SIGNER_ROLE[kind]
+    if role is None:
+        known = _signers(roster, None)
+        named = [known[one.keyid] for one in envelope.signatures if one.keyid in known]
+        if not named:
+            raise UnknownSigner(f"a {kind} needs exactly one signature by a party of the roster")
+        role = named[0].role
+    return verify_signed_by_role(envelope, CASE[kind], roster, role)

@@ -9,6 +9,20 @@ from typing import Final
 
 from protocol.documents.base import Document
 from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.casework import (
+    CaseDocument,
+    Consultation,
+    Deferral,
+    Erasure,
+    Notice,
+    Notification,
+    Outcome,
+    Representation,
+    Review,
+    RightsAnswer,
+    RightsRequest,
+    Triage,
+)
 from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.destruction import KeyDestruction
 from protocol.documents.flags import FlagPolicy, SealedFlag
@@ -43,6 +57,17 @@ CASE: Final[dict[str, type[Document]]] = {
     "approval": Approval,
     "refusal": Approval,
     "opening": Opening,
+    "triage": Triage,
+    "review": Review,
+    "deferral": Deferral,
+    "notice": Notice,
+    "notification": Notification,
+    "representation": Representation,
+    "outcome": Outcome,
+    "consultation": Consultation,
+    "request": RightsRequest,
+    "answer": RightsAnswer,
+    "erasure": Erasure,
 }
 """Kinds of which only the skeleton is public."""
 
@@ -97,10 +122,13 @@ def skeleton_of(kind: str, envelope: Envelope, *, day: str) -> Skeleton:
             valid_from, valid_until = (_text(case.valid_from), _text(case.valid_until))
         elif isinstance(case, Withdrawal):
             belongs_to = commitment(case.warrant)
-        elif isinstance(case, Approval | Opening):
+        elif isinstance(case, Approval | Opening | CaseDocument):
             belongs_to, subject = commitment(case.warrant), subject_of(case.warrant, case.flag_id)
             if isinstance(case, Approval) and (kind == "approval") != (case.decision == "approve"):
                 raise MalformedDocument(f"a {kind} must say so in its decision")
+        else:
+            # The rest would tell the borough of a flag, or of a request, whether it is pursued: they belong to themselves.
+            belongs_to = commitment(case.digest())
     else:
         raise MalformedDocument(f"the log holds no documents of kind {kind}")
     return Skeleton(

@@ -15,9 +15,11 @@ ACCESS: Final[dict[str, frozenset[Role]]] = {
     "/custodes.rpc.v1.Register/Endorse": frozenset({"custodian"}),
     "/custodes.rpc.v1.Register/RaiseFlags": frozenset({"borough"}),
     "/custodes.rpc.v1.Register/Shares": frozenset({"custodian"}),
-    "/custodes.rpc.v1.Register/Flags": frozenset({"issuer"}),
-    "/custodes.rpc.v1.Register/Submit": frozenset({"issuer", "custodian"}),
-    "/custodes.rpc.v1.Register/Cases": frozenset({"custodian", "investigator"}),
+    "/custodes.rpc.v1.Register/Flags": frozenset({"issuer", "coordinator"}),
+    "/custodes.rpc.v1.Register/Submit": frozenset({"issuer", "custodian", "investigator", "borough", "coordinator"}),
+    "/custodes.rpc.v1.Register/Cases": frozenset(
+        {"issuer", "custodian", "investigator", "borough", "coordinator", "auditor"}
+    ),
     "/custodes.rpc.v1.Register/Open": frozenset({"investigator"}),
     "/custodes.rpc.v1.Unmasker/NewPlanKey": frozenset({"coordinator"}),
     "/custodes.rpc.v1.Unmasker/Commit": frozenset({"coordinator"}),

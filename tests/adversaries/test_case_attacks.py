@@ -322,6 +322,7 @@ def test_custodian_in_conflict_decides_nothing(tmp_path):
     for number in (1, 2, 3):
         world.custodian(number).collect_shares()
     header = next(header for header in headers if header.borough == "borough-1")
+    world.triage(header)
     warrant = issued(world, header)
     with pytest.raises(NotLogged):
         approve(world, warrant, header, 2)

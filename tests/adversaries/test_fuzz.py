@@ -41,7 +41,7 @@ from protocol.signing.dsse import Envelope, Signature, pre_authentication_encodi
 from tests.adversaries.damage import NONSENSE, damage, damage_message
 from tests.loopback import Loopback
 from tests.wire import SECONDS, Puppet, Wire
-from tests.world import FORCE, REASON
+from tests.world import BY, FORCE, REASON
 
 # isort: split
 from flwr.app import ConfigRecord, RecordDict
@@ -81,6 +81,7 @@ def wire(tmp_path_factory, flagged_template):
         made.custodian(number).decide(warrant.digest(), header.flag_id, decision="approve", reasons=REASON)
     made.custodian(3).decide(warrant.digest(), header.flag_id, decision="refuse", reasons=REASON)
     made.investigator().open(warrant.digest(), header.flag_id)
+    made.issuer().flags(by=BY, reason=REASON)
     yield made
     made.close()
 
@@ -105,7 +106,7 @@ def signed(wire, begun):
     found["proposal"] = wire.signed(wire.draft(), "custodian-1")
     wire.proposals.propose("plan", found["proposal"])
     assert set(found) > {"roster", "catalogue", "plan", "receipt", "release", "closure", "policy", "flag"}
-    assert set(found) > {"warrant", "approval", "refusal", "opening", "statement"}
+    assert set(found) > {"triage", "consultation", "warrant", "approval", "refusal", "opening", "statement"}
     return found
 
 
@@ -256,7 +257,20 @@ def requests(wire, signed, begun, rng):
     if rng.random() < 0.8:
         texts[1] = forged(wire, Envelope.decode(texts[1]), rng).encode()
     flag = wire.cases.all_flags()[0]
-    kind = rng.choice(("warrant", "approval", "refusal", "opening", "withdrawal", "plan", ""))
+    kinds = (
+        "warrant",
+        "approval",
+        "refusal",
+        "opening",
+        "withdrawal",
+        "plan",
+        "triage",
+        "review",
+        "erasure",
+        "request",
+        "",
+    )
+    kind = rng.choice(kinds)
     tree = wire.appender.history.tree
     return {
         "Log/Read": log_pb2.ReadRequest(start=3),
@@ -270,7 +284,7 @@ def requests(wire, signed, begun, rng):
             ]
         ),
         "Register/Shares": register_pb2.SharesRequest(held=[flag.flag_id]),
-        "Register/Flags": register_pb2.Empty(),
+        "Register/Flags": register_pb2.SignedDocument(envelope=envelope("consultation")),
         "Register/Submit": register_pb2.Submission(kind=kind, envelope=envelope(kind if kind in signed else "warrant")),
         "Register/Cases": register_pb2.Empty(),
         "Register/Open": register_pb2.SignedDocument(envelope=envelope("opening")),

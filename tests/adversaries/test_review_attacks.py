@@ -9,7 +9,7 @@ from protocol.documents.cases import ReviewReferral
 from protocol.errors import BadSignature, FlagNotOpened, PlanNotApproved, UnknownSigner
 from protocol.signing.dsse import sign
 from tests.reviewing import open_flag, refer
-from tests.world import REASON
+from tests.world import BY, REASON
 
 
 @pytest.fixture
@@ -35,11 +35,21 @@ def test_flag_that_nobody_opened_puts_nobody_on_the_list(flagged):
     world, header = flagged.world, flagged.headers[0]
     warrant = world.warrant(header)
     world.issuer().issue(warrant)
-    refused(world, header.borough, world.issuer().refer(warrant.digest(), header.flag_id), FlagNotOpened)
+    refused(
+        world,
+        header.borough,
+        world.issuer().refer(warrant.digest(), header.flag_id, by=BY, reason=REASON),
+        FlagNotOpened,
+    )
     # Approvals are not enough: the investigator's opening is what the log must show.
     for number in (1, 2):
         world.custodian(number).decide(warrant.digest(), header.flag_id, decision="approve", reasons=REASON)
-    refused(world, header.borough, world.issuer().refer(warrant.digest(), header.flag_id), FlagNotOpened)
+    refused(
+        world,
+        header.borough,
+        world.issuer().refer(warrant.digest(), header.flag_id, by=BY, reason=REASON),
+        FlagNotOpened,
+    )
 
 
 def test_opening_of_one_flag_admits_no_other(flagged, opened):

@@ -16,7 +16,7 @@ from protocol.sealing.secret import Secret
 from protocol.signing.dsse import Envelope, sign
 from protocol.signing.keys import SigningKey
 from tests.ceremony import CUSTODIANS, PASSPHRASE, Ceremony
-from tests.world import REASON, World
+from tests.world import BY, REASON, World
 
 
 def signing_key(force: Ceremony, folder: str) -> SigningKey:
@@ -165,7 +165,9 @@ def test_what_a_borough_signed_before_its_key_was_replaced_stays_and_its_old_key
     world, borough = flagged.world, flagged.headers[0].borough
     stolen = world.keys[borough]
     world.rotate(parties=replaced(world, borough))
-    assert {one.flag_id for one in world.issuer().flags()} == {one.flag_id for one in flagged.headers}
+    assert {one.flag_id for one in world.issuer().flags(by=BY, reason=REASON)} == {
+        one.flag_id for one in flagged.headers
+    }
     assert world.custodian(1).collect_shares() == 0
     stored = world.gate(borough).flags(flagged.policy)
     held = [(Envelope.decode(flag.envelope), flag.ciphertext, flag.sealed_shares) for flag in stored]

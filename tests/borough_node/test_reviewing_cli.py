@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from borough_node.cli import app
 from tests.borough_node.files import write_files
 from tests.reviewing import open_flag
+from tests.world import BY, REASON
 
 REASONS = "The rosters of March were compared with the badge records."
 
@@ -25,6 +26,7 @@ def office(world, finished, monkeypatch):
     change = {"control_rate": 0.5, "retention_days": 1}
     policy = world.approve_policy(finished, lambda one: one.model_copy(update=change))
     headers = world.raise_flags(policy)
+    world.triage(headers[0])
     borough = headers[0].borough
     return world, headers[0], write_files(world, borough)
 
@@ -89,7 +91,7 @@ def test_referral_without_an_opening_is_refused(office, tmp_path):
     warrant = world.warrant(header)
     world.issuer().issue(warrant)
     referral = tmp_path / "referral.json"
-    referral.write_bytes(world.issuer().refer(warrant.digest(), header.flag_id).encode())
+    referral.write_bytes(world.issuer().refer(warrant.digest(), header.flag_id, by=BY, reason=REASON).encode())
     assert run("admit", settings, referral, "--log", world.root / "log", exit_code=5).startswith("review.not_opened:")
 
 

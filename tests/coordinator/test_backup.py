@@ -26,7 +26,7 @@ from protocol.errors import (
 from tests.coordinator.test_cli import SETTINGS
 from tests.loopback import Loopback
 from tests.wire import Wire
-from tests.world import CATALOGUE
+from tests.world import CATALOGUE, REASON
 
 
 def witnessed(world, *, silent=()):
@@ -198,3 +198,23 @@ def test_the_commands_back_up_prove_and_restore_with_witnesses_over_the_wire(tmp
     wire.log("catalogue", CATALOGUE.model_copy(update={"version": 2}), "coordinator")
     assert "state.behind_log" in run("restore", settings, copy, "--dry-run", exit_code=5)
     wire.close()
+
+
+def test_erased_case_is_restored_as_erased_and_one_that_is_back_is_found(flagged, tmp_path):
+    world, header = flagged.world, flagged.headers[0]
+    world.clock.advance(header.retain_until - world.clock.now())
+    kept = tmp_path / "before.sqlite"
+    back_up(world.root / "coordinator.sqlite", kept)
+    erasure = world.register.erasure_due("coordinator", legal_basis=REASON)
+    world.register.submit(
+        world.roster.party("coordinator", "coordinator"), "erasure", world.signed(erasure, "coordinator")
+    )
+    world.publisher.publish()
+    made = tmp_path / "after.sqlite"
+    back_up(world.root / "coordinator.sqlite", made)
+    proven(world, made)
+    with pytest.raises(BehindLog):
+        proven(world, kept)
+    statement(made, "UPDATE leaves SET salt = x'00' WHERE salt IS NULL")
+    with pytest.raises(BackupAltered, match="was erased"):
+        proven(world, made)

@@ -4,9 +4,10 @@ import pytest
 
 from protocol.documents.flags import SealedFlag
 from protocol.errors import AlreadyAnswered, DigestMismatch, Expired, NotLogged, UnknownSigner
+from protocol.rpc.connection import consultation_of
 from protocol.rpc.v1 import register_pb2
 from protocol.signing.dsse import Envelope
-from tests.world import CHOICES
+from tests.world import BY, CHOICES, REASON
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite", "postgresql"], indirect=True)
 
@@ -69,7 +70,9 @@ def test_custodian_gets_its_own_shares_and_not_those_it_holds(flagged):
 
 def test_issuer_sees_headers_without_shares_or_ciphertexts(flagged):
     world = flagged.world
-    shown = list(world.connection("issuer").register.Flags(register_pb2.Empty()))
+    consultation = consultation_of("issuer", by=BY, reason=REASON, flags=(), now=world.clock.now())
+    asked = register_pb2.SignedDocument(envelope=world.signed(consultation, "issuer").encode())
+    shown = list(world.connection("issuer").register.Flags(asked))
     assert len(shown) == len(flagged.headers)
     content = b"".join(flag.SerializeToString() for flag in shown)
     for header in flagged.headers:

@@ -9,6 +9,7 @@ from protocol.documents.cases import Warrant, WarrantFlag
 from protocol.documents.flags import FlagHeader
 from protocol.ids import random_id
 
+BY = "Superintendent B. Example"
 REASON = "a made-up reason of sufficient length"
 
 

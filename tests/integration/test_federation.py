@@ -13,7 +13,7 @@ from oversight.audit.verify import verify_directory
 from protocol.clock import SystemClock
 from protocol.documents.plan import ReleaseRequest
 from protocol.errors import ProtocolError, QuorumNotMet
-from tests.integration.cases import REASON, warrant_for
+from tests.integration.cases import BY, REASON, warrant_for
 from tests.integration.local import Loopback, choices
 
 PATIENCE_SECONDS = 60.0
@@ -220,10 +220,11 @@ def test_flags_reach_the_log_and_a_name_needs_the_whole_path(made):
         assert coordinator.wait_for_quorum(digest, timeout_seconds=30)
         assert coordinator.collect_flags(digest)[0] == made.boroughs
         issuer, investigator = running.issuer(), running.investigator()
-        headers = issuer.flags()
+        headers = issuer.flags(by=BY, reason=REASON)
         collected = {desk.collect_shares() for desk in desks.values()}
         assert collected == {len(headers)}
         assert headers
+        running.team().triage(headers[0].flag_id, by=BY, decision="pursue", reasons=REASON)
         warrant = warrant_for(headers[0], investigator, made.clock.now())
         issuer.issue(warrant)
         desks[1].decide(warrant.digest(), headers[0].flag_id, decision="approve", reasons=REASON)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from deploy.local import WITNESSES
 
 PEOPLE, BOROUGHS = 240, 3
 PATIENCE_SECONDS = 150
+BY = "Superintendent B. Example"
 REASONS = "Checked against the policy: necessary and proportionate (test)."
 
 
@@ -139,15 +141,31 @@ def test_the_whole_path_runs_by_commands_alone(force: Force, tmp_path: Path) -> 
     )
     for number in (2, 3):
         force.run("custodian", "endorse", force.settings(f"custodian-{number}"), policy)
-    flags = json.loads(force.until("issuer", "flags", force.settings("issuer"), "--json", found="flag_id"))
+    flags = json.loads(
+        force.until(
+            "issuer",
+            "flags",
+            force.settings("issuer"),
+            "--by",
+            "Superintendent B. Example",
+            "--reason",
+            REASONS,
+            "--json",
+            found="flag_id",
+        )
+    )
     flag = flags[0]["flag_id"]
+    force.run(
+        "coordinator", "triage", force.settings("coordinator"), flag, "--by", "Analyst A. Example", "--decision", "pursue",
+        "--reasons", REASONS,
+    )  # fmt: skip
 
     key = tmp_path / "recipient.key"
     key.write_text(force.run("investigator", "key", force.settings("investigator")))
     warrant = force.run(
-        "issuer", "issue", force.settings("issuer"), "--flag", flag, "--investigator", "investigator",
+        "issuer", "issue", force.settings("issuer"), "--by", BY, "--flag", flag, "--investigator", "investigator",
         "--recipient-key", str(key), "--purpose", REASONS, "--regime", "DPA 2018 Part 3", "--legal-basis", REASONS,
-        "--necessity", REASONS, "--proportionality", REASONS, "--days", "7", "--disclosure-days", "90",
+        "--necessity", REASONS, "--proportionality", REASONS, "--days", "7", "--disclosure-days", "0",
     )  # fmt: skip
     assert warrant in force.run("custodian", "warrants", force.settings("custodian-3"))
     for number in (1, 3):
@@ -160,11 +178,63 @@ def test_the_whole_path_runs_by_commands_alone(force: Force, tmp_path: Path) -> 
         name in made.filter(made["borough"].to_numpy(zero_copy_only=False) == flags[0]["borough"])["person"].to_pylist()
     )
 
+    rest_of_the_case(force, tmp_path, genesis, flags[0], warrant, name)
+
     audit = json.loads(force.run("audit", "verify", str(force.root / "log"), "--genesis", genesis, "--json"))
     assert audit["spending"] == json.loads(force.run("coordinator", "budget", force.settings("coordinator"), "--json"))
     assert audit["openings"] == 1
     assert audit["leaves_by_kind"]["flag"] == len(flags)
     assert name not in (tmp_path / "servers.log").read_text()
+
+
+def rest_of_the_case(force: Force, tmp_path: Path, genesis: str, flag: dict[str, str], warrant: str, name: str) -> None:
+    """From the opening to the erasure: every step by the one whose step it is."""
+    issuer, investigator, coordinator = (force.settings(one) for one in ("issuer", "investigator", "coordinator"))
+    borough = force.settings(flag["borough"])
+    case = ("--warrant", warrant, "--flag", flag["flag_id"])
+    law = ("--regime", "DPA 2018 Part 3", "--legal-basis", REASONS)
+    reviewed = (
+        "investigator", "case", "review", investigator, *case, *law, "--reviewer", "Inspector C. Example", "--material",
+        "Duty records of the half-year (test).", "--finding", "no_case", "--override", "--reasons", REASONS,
+    )  # fmt: skip
+    told, said = tmp_path / "told.txt", tmp_path / "said.txt"
+    told.write_text("A flag about you was raised and opened; these are the reasons and your rights (test).")
+    said.write_text("It was a week of mutual aid (test).")
+
+    force.run(*reviewed)
+    notice = force.run(
+        "issuer", "case", "notice", issuer, *case, *law, "--by", BY, "--borough", flag["borough"], "--text", str(told),
+        "--representations-days", "14",
+    )  # fmt: skip
+    assert notice in force.run("node", "notice", "list", borough)
+    assert force.run("node", "notice", "person", borough, notice) == name
+    served = ("--by", "Sergeant D. Example")
+    force.run("node", "notice", "told", borough, notice, *served, "--manner", "In person, with a colleague (test).")
+    force.run("node", "notice", "heard", borough, notice, *served, "--text", str(said))
+    force.run(*reviewed)
+    soon = datetime.now(UTC) + timedelta(seconds=20)
+    instants = ("--contest-until", f"{soon:%Y-%m-%dT%H:%M:%S}", "--retain-until", f"{soon:%Y-%m-%dT%H:%M:%S}")
+    force.run(
+        "issuer", "case", "outcome", issuer, *case, *law, "--by", BY, "--finding", "no_case", "--reasons", REASONS,
+        *instants,
+    )  # fmt: skip
+    force.run("issuer", "withdraw", issuer, warrant, "--reason", REASONS)
+    kinds = [one["kind"] for one in json.loads(force.run("investigator", "case", "list", investigator, "--json"))]
+    assert kinds[-8:] == [
+        "opening", "review", "notice", "notification", "representation", "review", "outcome", "withdrawal",
+    ]  # fmt: skip
+
+    files = [tmp_path / "before.json", tmp_path / "after.json"]
+    force.run("auditor", "fetch", force.settings("auditor"), "--out", str(files[0]))
+    erase = ("coordinator", "retention", coordinator, "--legal-basis", REASONS, "--json")
+    force.until(*erase, "--dry-run", found='"flags": 1')
+    assert json.loads(force.run(*erase))["flags"] == 1
+    force.run("auditor", "fetch", force.settings("auditor"), "--out", str(files[1]))
+    checked = ("audit", "verify", str(force.root / "log"), "--genesis", genesis, "--json", "--disclosed")
+    after = json.loads(force.run(*checked, str(files[1])))["disclosed"]
+    assert (after["openings"], after["openings_checked"], after["openings_erased"]) == (1, 0, 1)
+    both = json.loads(force.run(*checked, str(files[0]), "--disclosed", str(files[1])))["disclosed"]
+    assert (both["openings_checked"], both["openings_erased"]) == (1, 0)
 
 
 def test_a_federation_is_not_made_over_an_existing_folder(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class RegisterStub:
                 _registered_method=True)
         self.Flags = channel.unary_stream(
                 '/custodes.rpc.v1.Register/Flags',
-                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.SerializeToString,
+                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
                 response_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
                 _registered_method=True)
         self.Submit = channel.unary_unary(
@@ -107,21 +107,22 @@ class RegisterServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Flags(self, request, context):
-        """Coordinator's team and issuer: what has been flagged, without shares or ciphertexts.
+        """Coordinator's team and issuer: what has been flagged, without shares or ciphertexts. The request is a signed
+        consultation, who looks and why; it is in the log before the first header leaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Submit(self, request, context):
-        """Issuer: warrants and withdrawals. Custodians: approvals and refusals. Returns the position in the log.
+        """Each role's own steps of a case. Returns the position in the log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Cases(self, request, context):
-        """Custodians and the named investigator: case documents of warrants, each with what proves that it is in the log.
+        """Case documents that the caller's office may read, each with what proves that it is in the log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +160,7 @@ def add_RegisterServicer_to_server(servicer, server):
             ),
             'Flags': grpc.unary_stream_rpc_method_handler(
                     servicer.Flags,
-                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.FromString,
+                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
                     response_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
             ),
             'Submit': grpc.unary_unary_rpc_method_handler(
@@ -311,7 +312,7 @@ class Register:
             request,
             target,
             '/custodes.rpc.v1.Register/Flags',
-            protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.SerializeToString,
+            protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
             protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
             options,
             channel_credentials,

@@ -8,6 +8,18 @@ from protocol.errors import MalformedDocument
 from protocol.history.leaves import CASE, PUBLIC, commitment, leaf_for, skeleton_of, subject_of
 from protocol.ids import digest_of
 from protocol.log.leaf import verify_disclosure
+from tests.casework import (
+    DECIDER,
+    OFFICER,
+    REVIEWER,
+    TEXT,
+    Papers,
+    answer,
+    consultation,
+    erasure,
+    request,
+    triage,
+)
 from tests.federation import Federation, number
 
 FORCE = Federation()
@@ -26,6 +38,22 @@ CASES = {
     "refusal": (REFUSAL, "custodian-3"),
     "opening": (FORCE.opening(WARRANT, FLAG, APPROVALS), "investigator"),
 }
+PAPERS = Papers(FLAG.header, WARRANT)
+REVIEW, NOTICE, REQUEST = PAPERS.review(), PAPERS.notice(), request(FLAG.header)
+CASES |= {
+    "triage": (triage(FLAG.header), "coordinator"),
+    "review": (REVIEW, "investigator"),
+    "deferral": (PAPERS.deferral(), "issuer"),
+    "notice": (NOTICE, "issuer"),
+    "notification": (PAPERS.notification(NOTICE), "borough-1"),
+    "representation": (PAPERS.representation(NOTICE), "borough-1"),
+    "outcome": (PAPERS.outcome(REVIEW), "issuer"),
+    "consultation": (consultation(FLAG.header.flag_id), "issuer"),
+    "request": (REQUEST, "borough-1"),
+    "answer": (answer(REQUEST), "issuer"),
+    "erasure": (erasure(FLAG.header.flag_id), "coordinator"),
+}
+ALONE = ("triage", "consultation", "request", "answer", "erasure")
 DAY = "2026-01-05"
 
 
@@ -45,15 +73,38 @@ def test_a_case_leaf_shows_no_word_of_its_document(kind):
     document, _ = CASES[kind]
     assert skeleton(kind).document is None
     secrets = [FLAG.header.flag_id, FLAG.header.pseudonym, FLAG.header.digest(), WARRANT.digest(), document.digest()]
+    secrets += [TEXT, REVIEWER, DECIDER, OFFICER, "misconduct", "no_case"]
     secrets += ["borough-1", "custodian-1", "Synthetic", "attendance", "roster_manipulation", "entries_amended"]
     for secret in secrets:
         assert secret not in shown
 
 
+def test_what_would_tell_a_borough_that_its_flag_is_pursued_or_not_shows_no_tie_to_the_flag():
+    """The borough knows header, flag id and its own requests; of none of them is there a commitment."""
+    flag = {FLAG.header.digest(), FLAG.header.flag_id, FLAG.header.pseudonym, FLAG.sealed.digest(), FLAG.header.plan}
+    for kind in ALONE:
+        known = flag if kind == "request" else flag | {REQUEST.digest(), REQUEST.request_id}
+        shown = skeleton(kind)
+        assert shown.subject is None
+        assert shown.belongs_to == commitment(CASES[kind][0].digest())
+        assert shown.belongs_to not in {commitment(one) for one in known} | {digest_of(one.encode()) for one in known}
+
+
 def test_steps_on_one_flag_of_one_warrant_share_their_subject():
-    subjects = {skeleton(kind).subject for kind in ("approval", "refusal", "opening")}
+    steps = (
+        "approval",
+        "refusal",
+        "opening",
+        "review",
+        "deferral",
+        "notice",
+        "notification",
+        "representation",
+        "outcome",
+    )
+    subjects = {skeleton(kind).subject for kind in steps}
     assert subjects == {subject_of(WARRANT.digest(), FLAG.header.flag_id)}
-    belongs = {skeleton(kind).belongs_to for kind in ("warrant", "withdrawal", "approval", "refusal", "opening")}
+    belongs = {skeleton(kind).belongs_to for kind in ("warrant", "withdrawal", *steps)}
     assert belongs == {commitment(WARRANT.digest())}
     assert skeleton("flag").subject == commitment(FLAG.header.digest())
 

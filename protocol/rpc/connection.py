@@ -1,20 +1,28 @@
-"""What every desk has: its keys, its own mirror of the log, and the register."""
+"""What whoever works with the register has: a party's keys, its own mirror of the log, and the register."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
 
 import grpc
+from pydantic import ValidationError
 
 from protocol.clock import Clock
-from protocol.documents.base import Document
-from protocol.documents.cases import Approval, Opening, Warrant, Withdrawal
+from protocol.documents.base import Document, describe
+from protocol.documents.cases import Warrant, Withdrawal
+from protocol.documents.casework import CaseDocument, Consultation
+from protocol.documents.flags import FlagHeader
 from protocol.documents.roster import Party as RosterParty
-from protocol.errors import DigestMismatch, NotLogged
+from protocol.errors import ConsultationUnexplained, DigestMismatch, NotLogged
+from protocol.history.cases import signer_of
 from protocol.history.leaves import skeleton_of
-from protocol.ids import Digest
+from protocol.history.signers import logged_flag
+from protocol.ids import Digest, PartyId, RandomId, random_id
 from protocol.log.leaf import make_leaf
 from protocol.rpc.channel import CoordinatorChannel
 from protocol.rpc.log_reader import LogReader
@@ -22,19 +30,12 @@ from protocol.rpc.party import CheckpointFile, Party, PartySettings
 from protocol.rpc.status import from_rpc_error
 from protocol.rpc.v1 import register_pb2, register_pb2_grpc
 from protocol.signing.dsse import Envelope, sign
-from protocol.signing.quorum import verify_signed_by_role
 
-CASE_ROLES = {
-    "warrant": (Warrant, "issuer"),
-    "withdrawal": (Withdrawal, "issuer"),
-    "approval": (Approval, "custodian"),
-    "refusal": (Approval, "custodian"),
-    "opening": (Opening, "investigator"),
-}
+D = TypeVar("D", bound=CaseDocument)
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LoggedCase:
     """A case document that is signed by the right role and stands in the witnessed log."""
 
     kind: str
@@ -54,19 +55,30 @@ def typed_errors() -> Iterator[None]:
 
 
 class Connection:
-    """A desk's side of the wire."""
+    """A party's side of the wire."""
 
-    def __init__(self, settings: PartySettings, *, clock: Clock) -> None:
-        """Connect. Raises: ConfigurationError, PeerUnreachable, PeerNotInRoster, ForkDetected if one was seen before."""
+    _clock: Clock
+
+    def __init__(self, settings: PartySettings, *, clock: Clock, memory: Path | None = None) -> None:
+        """Connect.
+
+        Args:
+            memory: Where the last checkpoint is remembered; of a party that also serves, not where its server does: two
+                processes would write one file. None: in the party's state.
+        Raises: ConfigurationError, PeerUnreachable, PeerNotInRoster, ForkDetected if one was seen before.
+        """
+        self._clock = clock
         self.party = Party.open(settings)
-        memory = CheckpointFile(settings.state)
+        folder = memory or settings.state
+        folder.mkdir(parents=True, exist_ok=True)
+        remembered = CheckpointFile(folder)
         self._channel = CoordinatorChannel(settings.coordinator, roster=lambda: self.party.roster, files=settings.tls())
         self.reader = LogReader(
             self._channel,
             genesis=settings.genesis,
-            remembered=memory.load(),
-            remember=memory.remember,
-            keep_evidence=memory.keep_evidence,
+            remembered=remembered.load(),
+            remember=remembered.remember,
+            keep_evidence=remembered.keep_evidence,
             learn=self.party.rosters.learn,
             clock=clock,
         )
@@ -90,6 +102,23 @@ class Connection:
             raise DigestMismatch(f"the log holds something else at index {position.index}")
         return int(position.index)
 
+    def consult(self, *flag_ids: RandomId, by: str, reason: str) -> list[FlagHeader]:
+        """Return flags' headers, each signed by the borough that it names; who looked and why is logged before.
+
+        Args:
+            flag_ids: None for the whole list.
+        Raises: ConsultationUnexplained without a name and a reason; NotLogged if one of the flags is not held.
+        """
+        consultation = consultation_of(
+            self.party.settings.id, by=by, reason=reason, flags=tuple(sorted(flag_ids)), now=self._clock.now()
+        )
+        envelope = sign(consultation, self.party.signing_key)
+        with typed_errors():
+            shown = list(self.register.Flags(register_pb2.SignedDocument(envelope=envelope.encode())))
+        # Afterwards, so that a flag which was raised meanwhile is found in the log.
+        self.reader.sync()
+        return [logged_flag(self.reader.history, Envelope.decode(flag.envelope))[0].header for flag in shown]
+
     def require_logged(self, kind: str, envelope: Envelope, *, index: int, salt: bytes) -> None:
         """Return if the witnessed log holds this very envelope at ``index``. Raises: NotLogged."""
         if not 0 <= index < self.reader.mirror.size:
@@ -100,7 +129,7 @@ class Connection:
         leaf = make_leaf(skeleton_of(kind, envelope, day=day), salt=salt, body=envelope.encode())
         self.reader.mirror.require_logged(index, leaf)
 
-    def cases(self, accept: Callable[[str], bool]) -> list[Case]:
+    def cases(self, accept: Callable[[str], bool]) -> list[LoggedCase]:
         """Return the case documents of these kinds that this party may see, each verified and found in the log.
 
         Raises: UnknownSigner, BadSignature, NotLogged: the register showed something that is not in the log.
@@ -112,12 +141,10 @@ class Connection:
         for case in shown:
             if not accept(case.kind):
                 continue
-            kind, role = CASE_ROLES[case.kind]
             envelope = Envelope.decode(case.envelope)
             self.require_logged(case.kind, envelope, index=case.index, salt=case.salt)
-            roster = self.reader.history.roster_at(case.index)
-            document, signer = verify_signed_by_role(envelope, kind, roster, role)  # type: ignore[type-var, arg-type]
-            found.append(Case(case.kind, case.index, document, signer))
+            document, signer = signer_of(case.kind, envelope, self.reader.history.roster_at(case.index))
+            found.append(LoggedCase(case.kind, case.index, document, signer))
         return found
 
     def warrant(self, digest: Digest) -> tuple[Warrant, bool]:
@@ -128,3 +155,31 @@ class Connection:
             if isinstance(case.document, Warrant) and case.document.digest() == digest:
                 return case.document, withdrawn
         raise DigestMismatch("the register shows no warrant of this digest")
+
+    def named_flag(self, warrant: Digest, flag_id: RandomId) -> dict[str, Any]:
+        """Return the fields that every step after an opening has. Raises: DigestMismatch if the warrant does not name it."""
+        document, _ = self.warrant(warrant)
+        for named in document.flags:
+            if named.flag_id == flag_id:
+                return {"warrant": warrant, "flag_id": flag_id, "header": named.header}
+        raise DigestMismatch("the warrant does not name this flag")
+
+    def of_case(self, kind: type[D], warrant: Digest, flag_id: RandomId) -> list[D]:
+        """Return the documents of one kind about a flag under a warrant, in log order."""
+        return [
+            case.document
+            for case in self.cases(lambda _: True)
+            if isinstance(case.document, kind) and (case.document.warrant, case.document.flag_id) == (warrant, flag_id)
+        ]
+
+
+def consultation_of(
+    reader: PartyId, *, by: str, reason: str, flags: tuple[RandomId, ...], now: datetime
+) -> Consultation:
+    """Return the document that asks to see flags. Raises: ConsultationUnexplained naming the field that is missing."""
+    try:
+        return Consultation(
+            consultation_id=random_id(), reader=reader, consulted_by=by, flags=flags, reason=reason, consulted_at=now
+        )
+    except ValidationError as error:
+        raise ConsultationUnexplained(describe(error)) from None
