@@ -15,7 +15,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 COMMANDS = {
-    "demo": ("deploy.demo.cli:demo", "Run the main job end to end on this machine and write the results to a folder."),
+    "demo": (
+        "deploy.demo.cli:demo",
+        "Run the main job end to end on this machine, from events to one opened flag, and write the results to a folder.",
+    ),
     "federation": ("deploy.federation_cli:app", "Make a federation on this machine."),
     "force": ("deploy.force.cli:app", "A police force that does not exist, to try things on."),
     "node": ("borough_node.cli:app", "Run and inspect a borough node."),
