@@ -260,11 +260,13 @@ def flags(
     settings_file: SettingsFile,
     by: By,
     reason: Annotated[str, typer.Option(help="Why you look; at least 10 characters, logged before anything is shown.")],
+    after: Annotated[str | None, typer.Option(help="Id of the last flag that you have read; begin behind it.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Flags to read at once; all without it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the flags' headers: no names. That you looked, and why, is logged."""
     with _team(settings_file) as (desk, _):
-        found = desk.flags(by=by, reason=reason)
+        found = desk.flags(by=by, reason=reason, after=after, limit=limit)
         if as_json:
             print_json([header.model_dump(mode="json") for header in found])
             return

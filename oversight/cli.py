@@ -234,11 +234,18 @@ def replace_key(
 
 
 @issuer_app.command("flags")
-def flags(settings_file: SettingsFile, by: By, reason: WhyLook, as_json: AsJson = False) -> None:
+def flags(
+    settings_file: SettingsFile,
+    by: By,
+    reason: WhyLook,
+    after: Annotated[str | None, typer.Option(help="Id of the last flag that you have read; begin behind it.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Flags to read at once; all without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the flags' headers: pseudonyms, categories, bands, reasons; no names. That you looked, and why, is logged."""
     with explained_errors():
         connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
-        found = desk.flags(by=by, reason=reason)
+        found = desk.flags(by=by, reason=reason, after=after, limit=limit)
         connection.close()
         if as_json:
             print_json([header.model_dump(mode="json") for header in found])

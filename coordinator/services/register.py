@@ -67,14 +67,16 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
             )
 
     def Flags(
-        self, request: register_pb2.SignedDocument, context: grpc.ServicerContext
+        self, request: register_pb2.FlagsRequest, context: grpc.ServicerContext
     ) -> Iterator[register_pb2.SignedDocument]:
         """Log and publish who looks and why, then stream the flags' signed headers."""
         envelope = Envelope.decode(request.envelope) if request.envelope else None
-        flags = self._register.consult(self._caller(context), envelope)
+        headers = self._register.consult(
+            self._caller(context), envelope, after=request.after or None, limit=request.limit or None
+        )
         self._publish()
-        for flag in flags:
-            yield register_pb2.SignedDocument(envelope=flag.envelope)
+        for header in headers:
+            yield register_pb2.SignedDocument(envelope=header)
 
     def Submit(self, request: register_pb2.Submission, context: grpc.ServicerContext) -> register_pb2.Position:
         """Log a case document and publish it."""
@@ -82,9 +84,11 @@ class RegisterService(register_pb2_grpc.RegisterServicer):
         self._publish()
         return register_pb2.Position(index=index)
 
-    def Cases(self, request: register_pb2.Empty, context: grpc.ServicerContext) -> Iterator[register_pb2.CaseDocument]:
-        """Stream the case documents that the caller may read."""
-        for case in self._register.cases(self._caller(context)):
+    def Cases(
+        self, request: register_pb2.CasesRequest, context: grpc.ServicerContext
+    ) -> Iterator[register_pb2.CaseDocument]:
+        """Stream the case documents that the caller may read, of one warrant or of all."""
+        for case in self._register.cases(self._caller(context), warrant=request.warrant or None):
             yield register_pb2.CaseDocument(kind=case.kind, envelope=case.envelope, index=case.index, salt=case.salt)
 
     def Open(self, request: register_pb2.SignedDocument, context: grpc.ServicerContext) -> register_pb2.Opened:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from coordinator.store.database import Database, flags, leaves, proposals
 from protocol.documents.flags import SealedFlag
-from protocol.errors import ConcurrentChange
+from protocol.errors import ConcurrentChange, NotLogged
 from protocol.history.leaves import CASE
 from protocol.ids import Digest, PartyId, RandomId
 
@@ -161,15 +161,48 @@ class CaseStore:
         with self._database.transaction() as connection:
             return list(self._stored(connection, sa.true()))
 
-    def case_documents(self, *, start: int = 0, kinds: Collection[str] = CASE) -> list[StoredCase]:
-        """Return the case documents of these kinds, from a leaf on, that are not erased, in log order."""
+    def leaf_of(self, flag_id: RandomId) -> int:
+        """Return where a flag stands in the log, also of an erased one. Raises: NotLogged."""
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                sa.select(leaves)
-                .where(leaves.c.kind.in_(sorted(kinds)), leaves.c.index >= start, leaves.c.body.is_not(None))
-                .order_by(leaves.c.index)
-            )
-            return [StoredCase(row.kind, row.index, row.body, row.salt) for row in rows]
+            leaf = connection.execute(sa.select(flags.c.leaf).where(flags.c.flag_id == flag_id)).scalar_one_or_none()
+        if leaf is None:
+            raise NotLogged("no flag of this id is held")
+        return int(leaf)
+
+    def headers(self, flag_ids: Collection[RandomId], *, start: int = 0, limit: int | None = None) -> list[bytes]:
+        """Return the signed headers of these flags, or of all, that are not erased; a page of them, in log order.
+
+        Args:
+            start: The leaf to begin with.
+        """
+        query = (
+            sa.select(leaves.c.body)
+            .join(flags, leaves.c.index == flags.c.leaf)
+            .where(leaves.c.body.is_not(None), leaves.c.index >= start)
+            .order_by(leaves.c.index)
+            .limit(limit)
+        )
+        if flag_ids:
+            query = query.where(flags.c.flag_id.in_(flag_ids))
+        with self._database.transaction() as connection:
+            return list(connection.execute(query).scalars())
+
+    def case_documents(
+        self, *, start: int = 0, kinds: Collection[str] = CASE, indices: Collection[int] | None = None
+    ) -> list[StoredCase]:
+        """Return the case documents of these kinds that are not erased, in log order.
+
+        Args:
+            start: The leaf to begin with.
+            indices: Of these leaves only.
+        """
+        query = sa.select(leaves.c.kind, leaves.c.index, leaves.c.body, leaves.c.salt).where(
+            leaves.c.kind.in_(sorted(kinds)), leaves.c.index >= start, leaves.c.body.is_not(None)
+        )
+        if indices is not None:
+            query = query.where(leaves.c.index.in_(indices))
+        with self._database.transaction() as connection:
+            return [StoredCase(*row) for row in connection.execute(query.order_by(leaves.c.index))]
 
     def erase(self, connection: sa.Connection, flag_ids: Sequence[RandomId], indices: Sequence[int]) -> None:
         """Destroy flags' ciphertexts and shares, and leaves' salts and bodies, in the transaction that logs it.

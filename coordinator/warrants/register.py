@@ -171,9 +171,14 @@ class Register:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def consult(self, reader: Party, envelope: Envelope | None) -> list[StoredFlag]:
-        """Log who looks at which flags' headers and why, then return them.
+    def consult(
+        self, reader: Party, envelope: Envelope | None, *, after: RandomId | None = None, limit: int | None = None
+    ) -> list[bytes]:
+        """Log who looks at which flags' headers and why, then return them, each as its borough signed it, in log order.
 
+        Args:
+            after: The last flag of the page before.
+            limit: Of this page.
         Raises: ConsultationUnexplained without a document that says so; UnknownSigner; NotLogged if a flag is not held.
         """
         if envelope is None:
@@ -184,20 +189,21 @@ class Register:
             raise ConsultationUnexplained(error.detail) from None
         _, signer = signer_of("consultation", envelope, self._appender.history.public.roster)
         _require_self(reader, signer, consultation.reader)
+        start = 0 if after is None else self._store.leaf_of(after) + 1
         with self._appender.held():
             if not self.files.flags.keys() >= set(consultation.flags):
                 raise NotLogged("no flag of this id is held")
             self._appender.append("consultation", envelope)
-            wanted = frozenset(consultation.flags)
-            return [flag for flag in self._store.all_flags() if not wanted or flag.flag_id in wanted]
+        return self._store.headers(consultation.flags, start=start, limit=limit)
 
-    def cases(self, party: Party) -> Iterator[StoredCase]:
-        """Yield the case documents that a party may read now, in log order."""
+    def cases(self, party: Party, *, warrant: Digest | None = None) -> Iterator[StoredCase]:
+        """Yield the case documents that a party may read now, of one warrant or of all, in log order."""
         # Flags are the most, and only an auditor reads them as case documents.
-        stored = self._store.case_documents(kinds=CASE.keys() - (set() if party.role == "auditor" else {"flag"}))
+        kinds = CASE.keys() - (set() if party.role == "auditor" else {"flag"})
         with self._appender.held():
             may_read = visible(self.files, party, now=self._appender.now())
-        for case in stored:
+            indices = None if warrant is None else self.files.leaves_under(warrant)
+        for case in self._store.case_documents(kinds=kinds, indices=indices):
             if may_read(Envelope.decode(case.envelope).document(CASE[case.kind])):
                 yield case
 

@@ -22,9 +22,14 @@ class TeamDesk:
         self._connection = connection
         self._clock = clock
 
-    def flags(self, *flag_ids: RandomId, by: str, reason: str) -> list[FlagHeader]:
-        """Return the headers of these flags, or of all; who looked and why is logged. Raises: as ``Connection.consult``."""
-        return self._connection.consult(*flag_ids, by=by, reason=reason)
+    def flags(
+        self, *flag_ids: RandomId, by: str, reason: str, after: RandomId | None = None, limit: int | None = None
+    ) -> list[FlagHeader]:
+        """Return the headers of these flags, or of all, or a page; who looked and why is logged.
+
+        Raises: as ``Connection.consult``.
+        """
+        return self._connection.consult(*flag_ids, by=by, reason=reason, after=after, limit=limit)
 
     def triage(
         self,

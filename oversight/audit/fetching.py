@@ -14,7 +14,7 @@ def fetch_disclosure(connection: Connection) -> Disclosure:
     Raises: NotLogged, MalformedDocument if the register shows something else than it logged; PeerUnreachable.
     """
     with typed_errors():
-        shown = list(connection.register.Cases(register_pb2.Empty()))
+        shown = list(connection.register.Cases(register_pb2.CasesRequest()))
     connection.reader.sync()
     leaves = []
     for case in shown:

@@ -29,9 +29,14 @@ class IssuerDesk:
         """The issuer's id in the roster."""
         return self._connection.party.settings.id
 
-    def flags(self, *flag_ids: RandomId, by: str, reason: str) -> list[FlagHeader]:
-        """Return the headers of these flags, or of all; who looked and why is logged. Raises: as ``Connection.consult``."""
-        return self._connection.consult(*flag_ids, by=by, reason=reason)
+    def flags(
+        self, *flag_ids: RandomId, by: str, reason: str, after: RandomId | None = None, limit: int | None = None
+    ) -> list[FlagHeader]:
+        """Return the headers of these flags, or of all, or a page; who looked and why is logged.
+
+        Raises: as ``Connection.consult``.
+        """
+        return self._connection.consult(*flag_ids, by=by, reason=reason, after=after, limit=limit)
 
     def issue(self, warrant: Warrant) -> Digest:
         """Sign and log a warrant; return its digest. Raises: what the register refuses."""

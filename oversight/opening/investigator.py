@@ -103,7 +103,7 @@ class InvestigatorDesk:
         return review
 
     def _approvals(self, warrant: Digest, flag_id: RandomId) -> list[Approval]:
-        cases = self._connection.cases(lambda kind: kind == "approval")
+        cases = self._connection.cases(lambda kind: kind == "approval", warrant=warrant)
         custodians = self._connection.reader.public.roster.with_role("custodian")
         counted = {custodian.signing_key for custodian in custodians}
         return [

@@ -48,6 +48,8 @@ class FlagFile:
     """By digest of the warrant."""
     leaves: list[int] = field(default_factory=list)
     """Indices of all that is about this flag alone."""
+    steps: dict[Digest, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Those of them that were taken under each warrant."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,14 @@ class CaseFiles:
         if (flag_id, header) not in {(named.flag_id, named.header) for named in self.warrant(warrant).flags}:
             raise DigestMismatch("the warrant does not name this flag")
         return self.flag(flag_id, header).cases[warrant]
+
+    def leaves_under(self, warrant: Digest) -> tuple[int, ...]:
+        """Return the leaves of a warrant and of all that was done under it, ascending; none if no such warrant is held."""
+        document, own = self.warrants.get(warrant, (None, []))
+        named = (
+            [] if document is None else [self.flags[one.flag_id] for one in document.flags if one.flag_id in self.flags]
+        )
+        return tuple(sorted([*own, *(index for file in named for index in file.steps.get(warrant, ()))]))
 
     def matching(self, request: RightsRequest) -> tuple[FlagFile, ...]:
         """Return the flags of the person behind a request, from the borough that sent it; often none."""
@@ -238,6 +248,7 @@ class CaseFiles:
                 file = self.flags[document.flag_id]
                 file.cases[document.warrant] = case.then(document)
                 file.leaves.append(index)
+                file.steps[document.warrant].append(index)
                 if isinstance(document, Review):
                     self._reviewed[document.warrant, document.flag_id] = index
                 if isinstance(document, Opening):

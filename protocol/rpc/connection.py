@@ -102,11 +102,15 @@ class Connection:
             raise DigestMismatch(f"the log holds something else at index {position.index}")
         return int(position.index)
 
-    def consult(self, *flag_ids: RandomId, by: str, reason: str) -> list[FlagHeader]:
+    def consult(
+        self, *flag_ids: RandomId, by: str, reason: str, after: RandomId | None = None, limit: int | None = None
+    ) -> list[FlagHeader]:
         """Return flags' headers, each signed by the borough that it names; who looked and why is logged before.
 
         Args:
             flag_ids: None for the whole list.
+            after: The last flag of the page before, if the list is read page by page; each page is a look of its own.
+            limit: Flags of a page.
         Raises: ConsultationUnexplained without a name and a reason; NotLogged if one of the flags is not held.
         """
         consultation = consultation_of(
@@ -114,7 +118,11 @@ class Connection:
         )
         envelope = sign(consultation, self.party.signing_key)
         with typed_errors():
-            shown = list(self.register.Flags(register_pb2.SignedDocument(envelope=envelope.encode())))
+            shown = list(
+                self.register.Flags(
+                    register_pb2.FlagsRequest(envelope=envelope.encode(), after=after or "", limit=limit or 0)
+                )
+            )
         # Afterwards, so that a flag which was raised meanwhile is found in the log.
         self.reader.sync()
         return [logged_flag(self.reader.history, Envelope.decode(flag.envelope))[0].header for flag in shown]
@@ -129,14 +137,17 @@ class Connection:
         leaf = make_leaf(skeleton_of(kind, envelope, day=day), salt=salt, body=envelope.encode())
         self.reader.mirror.require_logged(index, leaf)
 
-    def cases(self, accept: Callable[[str], bool]) -> list[LoggedCase]:
+    def cases(self, accept: Callable[[str], bool], *, warrant: Digest | None = None) -> list[LoggedCase]:
         """Return the case documents of these kinds that this party may see, each verified and found in the log.
+
+        Args:
+            warrant: Only what belongs to this one: a desk with many cases reads one at a time.
 
         Raises: UnknownSigner, BadSignature, NotLogged: the register showed something that is not in the log.
         """
         self.reader.sync()
         with typed_errors():
-            shown = list(self.register.Cases(register_pb2.Empty()))
+            shown = list(self.register.Cases(register_pb2.CasesRequest(warrant=warrant or "")))
         found = []
         for case in shown:
             if not accept(case.kind):
@@ -149,7 +160,7 @@ class Connection:
 
     def warrant(self, digest: Digest) -> tuple[Warrant, bool]:
         """Return a logged warrant and whether it was withdrawn. Raises: DigestMismatch if none has this digest."""
-        cases = self.cases(lambda kind: kind in ("warrant", "withdrawal"))
+        cases = self.cases(lambda kind: kind in ("warrant", "withdrawal"), warrant=digest)
         withdrawn = any(isinstance(case.document, Withdrawal) and case.document.warrant == digest for case in cases)
         for case in cases:
             if isinstance(case.document, Warrant) and case.document.digest() == digest:
@@ -168,7 +179,7 @@ class Connection:
         """Return the documents of one kind about a flag under a warrant, in log order."""
         return [
             case.document
-            for case in self.cases(lambda _: True)
+            for case in self.cases(lambda _: True, warrant=warrant)
             if isinstance(case.document, kind) and (case.document.warrant, case.document.flag_id) == (warrant, flag_id)
         ]
 

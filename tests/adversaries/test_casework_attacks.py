@@ -189,7 +189,7 @@ def test_nobody_sees_a_flag_without_saying_who_and_why(flagged):
 def test_look_is_in_the_log_before_the_first_header_leaves(flagged):
     world, header = flagged.world, flagged.headers[0]
     consultation = consultation_of("issuer", by=BY, reason=REASON, flags=(header.flag_id,), now=world.clock.now())
-    asked = register_pb2.SignedDocument(envelope=world.signed(consultation, "issuer").encode())
+    asked = register_pb2.FlagsRequest(envelope=world.signed(consultation, "issuer").encode())
     (shown,) = world.connection("issuer").register.Flags(asked)
     assert Envelope.decode(shown.envelope).document(SealedFlag).header == header
     last = world.appender.history.skeletons[-1]

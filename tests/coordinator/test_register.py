@@ -71,7 +71,7 @@ def test_custodian_gets_its_own_shares_and_not_those_it_holds(flagged):
 def test_issuer_sees_headers_without_shares_or_ciphertexts(flagged):
     world = flagged.world
     consultation = consultation_of("issuer", by=BY, reason=REASON, flags=(), now=world.clock.now())
-    asked = register_pb2.SignedDocument(envelope=world.signed(consultation, "issuer").encode())
+    asked = register_pb2.FlagsRequest(envelope=world.signed(consultation, "issuer").encode())
     shown = list(world.connection("issuer").register.Flags(asked))
     assert len(shown) == len(flagged.headers)
     content = b"".join(flag.SerializeToString() for flag in shown)
@@ -113,3 +113,30 @@ def test_warrant_is_logged_once(flagged):
     world.issuer().issue(warrant)
     with pytest.raises(AlreadyAnswered):
         world.issuer().issue(warrant)
+
+
+def test_flags_are_read_page_by_page_in_log_order(flagged):
+    desk, seen = flagged.world.connection("issuer"), []
+    while page := desk.consult(by=BY, reason=REASON, limit=3, after=seen[-1].flag_id if seen else None):
+        assert len(page) <= 3
+        seen += page
+    assert seen == flagged.headers
+    assert desk.consult(by=BY, reason=REASON) == seen
+    with pytest.raises(NotLogged):
+        desk.consult(by=BY, reason=REASON, after="9" * 32)
+
+
+def test_a_desk_reads_the_documents_of_one_warrant(flagged):
+    """And of no other, although both are about the same flag."""
+    world = flagged.world
+    first, other = (world.warrant(*flagged.headers[:2]) for _ in range(2))
+    for warrant in (first, other):
+        world.issuer().issue(warrant)
+    world.custodian(1).decide(first.digest(), flagged.headers[0].flag_id, decision="approve", reasons=REASON)
+    world.custodian(2).decide(other.digest(), flagged.headers[0].flag_id, decision="refuse", reasons=REASON)
+    for name in ("custodian-1", "investigator"):
+        desk = world.connection(name)
+        assert [one.kind for one in desk.cases(lambda _: True, warrant=first.digest())] == ["warrant", "approval"]
+        assert [one.kind for one in desk.cases(lambda _: True, warrant=other.digest())] == ["warrant", "refusal"]
+        assert desk.cases(lambda _: True, warrant="9" * 64) == []
+    assert world.connection("investigator-2").cases(lambda _: True, warrant=first.digest()) == []

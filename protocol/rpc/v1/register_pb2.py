@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotocol/rpc/v1/register.proto\x12\x0f\x63ustodes.rpc.v1\"\x07\n\x05\x45mpty\"\"\n\x0eSignedDocument\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\"<\n\x0cProposalList\x12,\n\tproposals\x18\x01 \x03(\x0b\x32\x19.custodes.rpc.v1.Proposal\"*\n\x08Proposal\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\"1\n\tFlagBatch\x12$\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x15.custodes.rpc.v1.Flag\"C\n\x04\x46lag\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x15\n\rsealed_shares\x18\x03 \x03(\x0c\"0\n\tPositions\x12\x0f\n\x07indices\x18\x01 \x03(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\x19\n\x08Position\x12\r\n\x05index\x18\x01 \x01(\x04\"\x1d\n\rSharesRequest\x12\x0c\n\x04held\x18\x01 \x03(\t\"T\n\rShareDelivery\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x14\n\x0csealed_share\x18\x02 \x01(\x0c\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\",\n\nSubmission\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\"K\n\x0c\x43\x61seDocument\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\"B\n\x06Opened\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x15\n\rflag_envelope\x18\x03 \x01(\x0c\x32\xb7\x04\n\x08Register\x12\x42\n\tProposals\x12\x16.custodes.rpc.v1.Empty\x1a\x1d.custodes.rpc.v1.ProposalList\x12\x42\n\x07\x45ndorse\x12\x1f.custodes.rpc.v1.SignedDocument\x1a\x16.custodes.rpc.v1.Empty\x12\x44\n\nRaiseFlags\x12\x1a.custodes.rpc.v1.FlagBatch\x1a\x1a.custodes.rpc.v1.Positions\x12J\n\x06Shares\x12\x1e.custodes.rpc.v1.SharesRequest\x1a\x1e.custodes.rpc.v1.ShareDelivery0\x01\x12K\n\x05\x46lags\x12\x1f.custodes.rpc.v1.SignedDocument\x1a\x1f.custodes.rpc.v1.SignedDocument0\x01\x12@\n\x06Submit\x12\x1b.custodes.rpc.v1.Submission\x1a\x19.custodes.rpc.v1.Position\x12@\n\x05\x43\x61ses\x12\x16.custodes.rpc.v1.Empty\x1a\x1d.custodes.rpc.v1.CaseDocument0\x01\x12@\n\x04Open\x12\x1f.custodes.rpc.v1.SignedDocument\x1a\x17.custodes.rpc.v1.Openedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprotocol/rpc/v1/register.proto\x12\x0f\x63ustodes.rpc.v1\"\x07\n\x05\x45mpty\"\"\n\x0eSignedDocument\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\">\n\x0c\x46lagsRequest\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"\x1f\n\x0c\x43\x61sesRequest\x12\x0f\n\x07warrant\x18\x01 \x01(\t\"<\n\x0cProposalList\x12,\n\tproposals\x18\x01 \x03(\x0b\x32\x19.custodes.rpc.v1.Proposal\"*\n\x08Proposal\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\"1\n\tFlagBatch\x12$\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x15.custodes.rpc.v1.Flag\"C\n\x04\x46lag\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x15\n\rsealed_shares\x18\x03 \x03(\x0c\"0\n\tPositions\x12\x0f\n\x07indices\x18\x01 \x03(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\x0c\"\x19\n\x08Position\x12\r\n\x05index\x18\x01 \x01(\x04\"\x1d\n\rSharesRequest\x12\x0c\n\x04held\x18\x01 \x03(\t\"T\n\rShareDelivery\x12\x10\n\x08\x65nvelope\x18\x01 \x01(\x0c\x12\x14\n\x0csealed_share\x18\x02 \x01(\x0c\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\",\n\nSubmission\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\"K\n\x0c\x43\x61seDocument\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x65nvelope\x18\x02 \x01(\x0c\x12\r\n\x05index\x18\x03 \x01(\x04\x12\x0c\n\x04salt\x18\x04 \x01(\x0c\"B\n\x06Opened\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x15\n\rflag_envelope\x18\x03 \x01(\x0c\x32\xbc\x04\n\x08Register\x12\x42\n\tProposals\x12\x16.custodes.rpc.v1.Empty\x1a\x1d.custodes.rpc.v1.ProposalList\x12\x42\n\x07\x45ndorse\x12\x1f.custodes.rpc.v1.SignedDocument\x1a\x16.custodes.rpc.v1.Empty\x12\x44\n\nRaiseFlags\x12\x1a.custodes.rpc.v1.FlagBatch\x1a\x1a.custodes.rpc.v1.Positions\x12J\n\x06Shares\x12\x1e.custodes.rpc.v1.SharesRequest\x1a\x1e.custodes.rpc.v1.ShareDelivery0\x01\x12I\n\x05\x46lags\x12\x1d.custodes.rpc.v1.FlagsRequest\x1a\x1f.custodes.rpc.v1.SignedDocument0\x01\x12@\n\x06Submit\x12\x1b.custodes.rpc.v1.Submission\x1a\x19.custodes.rpc.v1.Position\x12G\n\x05\x43\x61ses\x12\x1d.custodes.rpc.v1.CasesRequest\x1a\x1d.custodes.rpc.v1.CaseDocument0\x01\x12@\n\x04Open\x12\x1f.custodes.rpc.v1.SignedDocument\x1a\x17.custodes.rpc.v1.Openedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,28 +35,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMPTY']._serialized_end=58
   _globals['_SIGNEDDOCUMENT']._serialized_start=60
   _globals['_SIGNEDDOCUMENT']._serialized_end=94
-  _globals['_PROPOSALLIST']._serialized_start=96
-  _globals['_PROPOSALLIST']._serialized_end=156
-  _globals['_PROPOSAL']._serialized_start=158
-  _globals['_PROPOSAL']._serialized_end=200
-  _globals['_FLAGBATCH']._serialized_start=202
-  _globals['_FLAGBATCH']._serialized_end=251
-  _globals['_FLAG']._serialized_start=253
-  _globals['_FLAG']._serialized_end=320
-  _globals['_POSITIONS']._serialized_start=322
-  _globals['_POSITIONS']._serialized_end=370
-  _globals['_POSITION']._serialized_start=372
-  _globals['_POSITION']._serialized_end=397
-  _globals['_SHARESREQUEST']._serialized_start=399
-  _globals['_SHARESREQUEST']._serialized_end=428
-  _globals['_SHAREDELIVERY']._serialized_start=430
-  _globals['_SHAREDELIVERY']._serialized_end=514
-  _globals['_SUBMISSION']._serialized_start=516
-  _globals['_SUBMISSION']._serialized_end=560
-  _globals['_CASEDOCUMENT']._serialized_start=562
-  _globals['_CASEDOCUMENT']._serialized_end=637
-  _globals['_OPENED']._serialized_start=639
-  _globals['_OPENED']._serialized_end=705
-  _globals['_REGISTER']._serialized_start=708
-  _globals['_REGISTER']._serialized_end=1275
+  _globals['_FLAGSREQUEST']._serialized_start=96
+  _globals['_FLAGSREQUEST']._serialized_end=158
+  _globals['_CASESREQUEST']._serialized_start=160
+  _globals['_CASESREQUEST']._serialized_end=191
+  _globals['_PROPOSALLIST']._serialized_start=193
+  _globals['_PROPOSALLIST']._serialized_end=253
+  _globals['_PROPOSAL']._serialized_start=255
+  _globals['_PROPOSAL']._serialized_end=297
+  _globals['_FLAGBATCH']._serialized_start=299
+  _globals['_FLAGBATCH']._serialized_end=348
+  _globals['_FLAG']._serialized_start=350
+  _globals['_FLAG']._serialized_end=417
+  _globals['_POSITIONS']._serialized_start=419
+  _globals['_POSITIONS']._serialized_end=467
+  _globals['_POSITION']._serialized_start=469
+  _globals['_POSITION']._serialized_end=494
+  _globals['_SHARESREQUEST']._serialized_start=496
+  _globals['_SHARESREQUEST']._serialized_end=525
+  _globals['_SHAREDELIVERY']._serialized_start=527
+  _globals['_SHAREDELIVERY']._serialized_end=611
+  _globals['_SUBMISSION']._serialized_start=613
+  _globals['_SUBMISSION']._serialized_end=657
+  _globals['_CASEDOCUMENT']._serialized_start=659
+  _globals['_CASEDOCUMENT']._serialized_end=734
+  _globals['_OPENED']._serialized_start=736
+  _globals['_OPENED']._serialized_end=802
+  _globals['_REGISTER']._serialized_start=805
+  _globals['_REGISTER']._serialized_end=1377
 # @@protoc_insertion_point(module_scope)

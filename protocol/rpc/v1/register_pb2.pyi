@@ -54,6 +54,54 @@ class SignedDocument(_message.Message):
 Global___SignedDocument: _TypeAlias = SignedDocument  # noqa: Y015
 
 @_typing.final
+class FlagsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.bytes
+    """the signed consultation"""
+    after: _builtins.str
+    """id of the last flag of the page before; empty: from the first"""
+    limit: _builtins.int
+    """of a page; 0: all that follow"""
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.bytes = ...,
+        after: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "envelope", b"envelope", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlagsRequest: _TypeAlias = FlagsRequest  # noqa: Y015
+
+@_typing.final
+class CasesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARRANT_FIELD_NUMBER: _builtins.int
+    warrant: _builtins.str
+    """digest of the one warrant whose documents are wanted; empty: of all"""
+    def __init__(
+        self,
+        *,
+        warrant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["warrant", b"warrant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CasesRequest: _TypeAlias = CasesRequest  # noqa: Y015
+
+@_typing.final
 class ProposalList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

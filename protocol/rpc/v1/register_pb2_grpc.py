@@ -56,7 +56,7 @@ class RegisterStub:
                 _registered_method=True)
         self.Flags = channel.unary_stream(
                 '/custodes.rpc.v1.Register/Flags',
-                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
+                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.FlagsRequest.SerializeToString,
                 response_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
                 _registered_method=True)
         self.Submit = channel.unary_unary(
@@ -66,7 +66,7 @@ class RegisterStub:
                 _registered_method=True)
         self.Cases = channel.unary_stream(
                 '/custodes.rpc.v1.Register/Cases',
-                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.SerializeToString,
+                request_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.CasesRequest.SerializeToString,
                 response_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.CaseDocument.FromString,
                 _registered_method=True)
         self.Open = channel.unary_unary(
@@ -160,7 +160,7 @@ def add_RegisterServicer_to_server(servicer, server):
             ),
             'Flags': grpc.unary_stream_rpc_method_handler(
                     servicer.Flags,
-                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
+                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.FlagsRequest.FromString,
                     response_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
             ),
             'Submit': grpc.unary_unary_rpc_method_handler(
@@ -170,7 +170,7 @@ def add_RegisterServicer_to_server(servicer, server):
             ),
             'Cases': grpc.unary_stream_rpc_method_handler(
                     servicer.Cases,
-                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.FromString,
+                    request_deserializer=protocol_dot_rpc_dot_v1_dot_register__pb2.CasesRequest.FromString,
                     response_serializer=protocol_dot_rpc_dot_v1_dot_register__pb2.CaseDocument.SerializeToString,
             ),
             'Open': grpc.unary_unary_rpc_method_handler(
@@ -312,7 +312,7 @@ class Register:
             request,
             target,
             '/custodes.rpc.v1.Register/Flags',
-            protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.SerializeToString,
+            protocol_dot_rpc_dot_v1_dot_register__pb2.FlagsRequest.SerializeToString,
             protocol_dot_rpc_dot_v1_dot_register__pb2.SignedDocument.FromString,
             options,
             channel_credentials,
@@ -366,7 +366,7 @@ class Register:
             request,
             target,
             '/custodes.rpc.v1.Register/Cases',
-            protocol_dot_rpc_dot_v1_dot_register__pb2.Empty.SerializeToString,
+            protocol_dot_rpc_dot_v1_dot_register__pb2.CasesRequest.SerializeToString,
             protocol_dot_rpc_dot_v1_dot_register__pb2.CaseDocument.FromString,
             options,
             channel_credentials,
