@@ -65,7 +65,7 @@ class Register:
         """What the stored documents add up to now."""
         with self._appender.held():
             size = self._appender.history.tree.size
-            for case in self._store.case_documents(start=self._folded):
+            for case in self._store.case_documents(start=self._folded) if size != self._folded else ():
                 envelope = Envelope.decode(case.envelope)
                 document = envelope.document(CASE[case.kind])
                 if isinstance(document, Approval):
