@@ -55,7 +55,6 @@ from protocol.documents.roster import Budget
 from protocol.history.public import PublicRecord
 from protocol.ids import Digest, RandomId, random_id
 from protocol.rpc.connection import Connection
-from protocol.rpc.party import read_signing_key
 from protocol.scorecard.gates import gate_verdicts
 from protocol.signing.dsse import Envelope, sign
 
@@ -383,7 +382,7 @@ def fill(running: LocalFederation, count: int) -> None:
     coordinator = running.coordinator
     held = coordinator.cases.all_flags()
     sample, sealed = held[0], Envelope.decode(held[0].envelope).document(SealedFlag)
-    key = read_signing_key(running.layout.folder(sample.borough) / "signing.key")
+    key = running.nodes[sample.borough].party.signing_key
     missing = max(0, count - len(held))
     for start in range(0, missing, BATCH):
         copies = [

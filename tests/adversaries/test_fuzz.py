@@ -293,9 +293,9 @@ def requests(wire, signed, begun, rng):
             ]
         ),
         "Register/Shares": register_pb2.SharesRequest(held=[flag.flag_id]),
-        "Register/Flags": register_pb2.SignedDocument(envelope=envelope("consultation")),
+        "Register/Flags": register_pb2.FlagsRequest(envelope=envelope("consultation"), after=flag.flag_id, limit=3),
         "Register/Submit": register_pb2.Submission(kind=kind, envelope=envelope(kind if kind in signed else "warrant")),
-        "Register/Cases": register_pb2.Empty(),
+        "Register/Cases": register_pb2.CasesRequest(warrant="0" * 64),
         "Register/Open": register_pb2.SignedDocument(envelope=envelope("opening")),
         "Unmasker/NewPlanKey": unmasker_pb2.NewPlanKeyRequest(plan_id="0" * 32),
         "Unmasker/Commit": unmasker_pb2.CommitRequest(
