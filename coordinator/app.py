@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 
 from coordinator.grid import GrpcGrid
 from coordinator.log.appender import Appender
-from coordinator.log.backup import Proven, prove, restore
 from coordinator.log.publisher import Publisher, size_at
 from coordinator.registry.proposals import Proposals
 from coordinator.rounds import PlanRunner, UnmaskerClient
@@ -21,6 +20,7 @@ from coordinator.services.federation import FederationService
 from coordinator.services.log import LogService
 from coordinator.services.register import RegisterService
 from coordinator.settings import CoordinatorSettings
+from coordinator.store.backup import Proven, prove, restore
 from coordinator.store.cases import CaseStore
 from coordinator.store.database import Database
 from coordinator.store.mail import Mailbox

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from pydantic import ValidationError
 
-from coordinator.log.backup import back_up
 from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy, second_moment
 from coordinator.settings import CoordinatorSettings
+from coordinator.store.backup import back_up
 from coordinator.store.database import Database
 from coordinator.store.place import database_place
 from coordinator.warrants.register import Register

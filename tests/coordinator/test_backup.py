@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from coordinator.cli import app
 from coordinator.log.appender import Appender
-from coordinator.log.backup import Proven, back_up, prove, restore
 from coordinator.log.publisher import size_at
+from coordinator.store.backup import Proven, back_up, prove, restore
 from coordinator.store.cases import CaseStore
 from coordinator.store.database import Database, metadata
 from coordinator.store.runs import Runs
