@@ -10,7 +10,7 @@ demo: $(STAMP)  ## Run the whole path on this machine; results in demo-out/
 	$(BIN)/custodes demo
 
 test: $(STAMP)  ## Run every test; no network needed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(STAMP)  ## Lint, strict types, import rules
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from protocol.history.public import PublicRecord
 from protocol.log.proof import LogProof
 from protocol.rpc.party import read_file
 from protocol.rpc.process import explained_errors, print_json
+from protocol.rpc.rosters import BEGUN
 from protocol.scorecard.table import ScorecardTable, scorecard_tables
 from protocol.signing.dsse import Envelope
 
@@ -206,7 +207,7 @@ def check_proof(
     with explained_errors():
         public = PublicRecord(genesis=genesis)
         for version in roster:
-            public.apply("roster", Envelope.decode(read_file(version)), SystemClock().now().date())
+            public.apply("roster", Envelope.decode(read_file(version)), BEGUN)
         proof = LogProof.decode(read_file(file))
         leaf = check_leaf_proof(proof, public.roster)
         if as_json:

@@ -212,7 +212,7 @@ def rest_of_the_case(force: Force, tmp_path: Path, genesis: str, flag: dict[str,
     force.run("node", "notice", "told", borough, notice, *served, "--manner", "In person, with a colleague (test).")
     force.run("node", "notice", "heard", borough, notice, *served, "--text", str(said))
     force.run(*reviewed)
-    soon = datetime.now(UTC) + timedelta(seconds=20)
+    soon = datetime.now(UTC) + timedelta(seconds=10)
     instants = ("--contest-until", f"{soon:%Y-%m-%dT%H:%M:%S}", "--retain-until", f"{soon:%Y-%m-%dT%H:%M:%S}")
     force.run(
         "issuer", "case", "outcome", issuer, *case, *law, "--by", BY, "--finding", "no_case", "--reasons", REASONS,

@@ -9,10 +9,11 @@ from collections import Counter
 import pytest
 
 import protocol.errors
-from protocol.errors import MalformedDocument, ProtocolError, VerificationError, WarrantExpired
+from protocol.errors import MalformedDocument, ProtocolError, TooManyCalls, VerificationError, WarrantExpired
 from protocol.rpc.status import TABLE, error_classes, status_of
 
 PARTIES = ("protocol", "borough_node", "coordinator", "oversight")
+BRANCHES = [one for one in TABLE if one.__base__ is ProtocolError]
 NEEDS_A_COMPILER = {"protocol.rpc.generate"}
 
 
@@ -21,7 +22,8 @@ def classes() -> list[type[ProtocolError]]:
     for name in PARTIES:
         package = importlib.import_module(name)
         for module in pkgutil.walk_packages(package.__path__, f"{name}."):
-            if module.name not in NEEDS_A_COMPILER and not module.name.endswith("__main__"):
+            runs_alone = module.name.endswith("__main__") or ".migrations." in module.name  # Alembic loads its steps
+            if module.name not in NEEDS_A_COMPILER and not runs_alone:
                 importlib.import_module(module.name)
     found = [ProtocolError, *error_classes()]
     product = [one for one in dict.fromkeys(found) if one.__module__.split(".")[0] in PARTIES]
@@ -41,14 +43,22 @@ def test_every_error_class_has_a_public_message_a_remedy_and_a_docstring(classes
         assert (one.__doc__ or "").strip(), one
 
 
-def test_every_error_class_below_the_root_has_exactly_one_row_in_the_status_table(classes):
+def test_every_error_class_below_the_root_belongs_to_exactly_one_branch(classes):
     for one in classes:
         if one is not ProtocolError:
-            assert sum(issubclass(one, branch) for branch in TABLE) == 1, one
+            assert sum(issubclass(one, branch) for branch in BRANCHES) == 1, one
+
+
+def test_class_with_a_status_of_its_own_is_found_before_its_branch():
+    """One that says when to call again: gRPC and HTTP have a status for that."""
+    own = [one for one in TABLE if one not in BRANCHES]
+    assert own == [TooManyCalls]
+    assert status_of(TooManyCalls()) is TABLE[TooManyCalls]
+    assert (status_of(TooManyCalls()).http, status_of(TooManyCalls()).exit) == (429, 5)
 
 
 def test_exit_codes_are_those_of_the_house_style():
-    codes = {branch.__name__: status.exit for branch, status in TABLE.items()}
+    codes = {branch.__name__: TABLE[branch].exit for branch in BRANCHES}
     assert codes == {
         "ConfigurationError": 3,
         "VerificationError": 4,
@@ -60,7 +70,7 @@ def test_exit_codes_are_those_of_the_house_style():
 
 
 def test_the_tree_at_the_top_of_the_file_names_every_branch():
-    for branch in TABLE:
+    for branch in BRANCHES:
         assert branch.__name__ in (protocol.errors.__doc__ or "")
 
 
