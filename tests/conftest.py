@@ -16,6 +16,13 @@ from protocol.ids import Digest
 from tests.ceremony import Ceremony, cheap_passphrases
 from tests.world import World
 
+LONG = {"journeys", "integration"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: of two workers, the one that began it last would keep the other waiting."""
+    items.sort(key=lambda item: not LONG & set(item.path.parts))
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:

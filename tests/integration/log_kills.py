@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from borough_node.ledger.store import StoredFlag
 from coordinator.log.appender import Appender
 from coordinator.log.publisher import Publisher
 from coordinator.store.cases import CaseStore
@@ -26,13 +27,25 @@ from coordinator.warrants.register import Register
 from oversight.audit.verify import read_mirror
 from oversight.witness.witness import WitnessService
 from protocol.documents.flags import SealedFlag
+from protocol.ids import PartyId
 from protocol.log.note import SignedCheckpoint
 from protocol.signing.dsse import Envelope
 from tests.integration.ledger_kills import WritePoints, labels, one_flag_a_category
 from tests.loopback import Loopback
 from tests.world import World
 
-BOROUGH = "borough-1"
+
+def _several_flags(world: World) -> tuple[PartyId, tuple[StoredFlag, ...]]:
+    """Return a borough and its flags, at least two: one shows nothing about all or none. Noise decides how many there are."""
+    for _ in range(5):
+        plan = world.approve()
+        world.run(plan)
+        policy = world.approve_policy(plan, one_flag_a_category)
+        for borough in world.borough_ids:
+            flags = world.gate(borough).flags(policy)
+            if len(flags) > 1:
+                return borough, flags
+    raise AssertionError("no borough has two flags in five plans")
 
 
 class Victim:
@@ -41,14 +54,8 @@ class Victim:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._world = world = World.create(root / "world")
-        plan = world.approve()
-        world.run(plan)
-        policy = world.approve_policy(plan, one_flag_a_category)
-        self._batch = [
-            (Envelope.decode(flag.envelope), flag.ciphertext, flag.sealed_shares)
-            for flag in world.gate(BOROUGH).flags(policy)
-        ]
-        assert len(self._batch) > 1, "one flag shows nothing about all or none"
+        self._borough, flags = _several_flags(world)
+        self._batch = [(Envelope.decode(flag.envelope), flag.ciphertext, flag.sealed_shares) for flag in flags]
         for name in world.borough_ids:
             world.gate(name)._ledger.close()
         world.unmasker._store.close()
@@ -79,7 +86,7 @@ class Victim:
         """Start the coordinator, take the flags, publish; return where they stand."""
         database, appender, publisher = self._opened()
         positions = Register(appender, CaseStore(database)).raise_flags(
-            self._world.roster.party(BOROUGH, "borough"), self._batch
+            self._world.roster.party(self._borough, "borough"), self._batch
         )
         publisher.publish()
         database.close()
