@@ -113,7 +113,7 @@ class InProcessGrid(GrpcGrid):
     """The coordinator's Grid, its stream and its queue replaced by ``Wire``."""
 
     def __init__(self, wire: Wire, boroughs: Iterable[PartyId]) -> None:
-        super().__init__(None, boroughs, on_progress=lambda done, asked: None)  # type: ignore[arg-type]
+        super().__init__(None, boroughs, on_progress=lambda done, asked: None)
         self._wire = wire
 
     def receive_each(
@@ -156,8 +156,8 @@ class Force:
         self._log = Log(made_up_roster(self._keys, self.names), self._catalogue, self._clock, self.meter)
         self._store = UnmaskerStore(root / "unmasker.sqlite")
         unmasker = Unmasker(
-            store=Metered(self._store, self.meter, DISK),  # type: ignore[arg-type]
-            connect=lambda: self._log,  # type: ignore[arg-type, return-value]
+            store=Metered(self._store, self.meter, DISK),
+            connect=lambda: self._log,
             key=self._keys["unmasker"],
             clock=self._clock,
         )
@@ -183,12 +183,10 @@ class Force:
         gate = Gate(
             borough=name,
             signing_key=self._keys[name],
-            ledger=Metered(ledger, self.meter, LEDGER),  # type: ignore[arg-type]
-            records=SimpleNamespace(  # type: ignore[arg-type]
-                cohort_for=lambda *args: (None, SimpleNamespace(rows=None, labels=None))
-            ),
-            reviews=SimpleNamespace(),  # type: ignore[arg-type]
-            reader=self._log,  # type: ignore[arg-type]
+            ledger=Metered(ledger, self.meter, LEDGER),
+            records=SimpleNamespace(cohort_for=lambda *args: (None, SimpleNamespace(rows=None, labels=None))),
+            reviews=SimpleNamespace(),
+            reader=self._log,
             clock=self._clock,
             noise=noise,
         )
@@ -270,9 +268,9 @@ class Force:
         self._complaints.clear()
         self.between_servers = 0
         runner = PlanRunner(
-            appender=self._log,  # type: ignore[arg-type]
-            publish=lambda: None,  # type: ignore[arg-type, return-value]
-            runs=Metered(Runs(self._database), self.meter, DISK),  # type: ignore[arg-type]
+            appender=self._log,
+            publish=lambda: None,
+            runs=Metered(Runs(self._database), self.meter, DISK),
             unmasker=self._unmasker_client(moment),
             key=self._keys["coordinator"],
             report=self._report,

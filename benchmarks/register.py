@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 from benchmarks.process_tree import adopt_orphans, cpu_seconds
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import split_table
-from coordinator.registry.drafting import PlanChoices, draft_plan, draft_policy
+from coordinator.registry.drafting import PlanChoices, draft_policy
 from coordinator.settings import CoordinatorSettings
 from coordinator.warrants.team import TeamDesk
 from deploy.force.generate import generate
@@ -243,21 +243,16 @@ def approved_policy(running: LocalFederation, establishment: dict[str, int]) -> 
         | {"shares": sample.shares.model_copy(update={"fairness": 0.0, "evaluation": 0.17})}
     )
     _, catalogue = load_catalogue(SAMPLES / "synthetic.catalogue.toml")
-    coordinator.log_catalogue(catalogue)
-    plan_id = random_id()
-    plan = draft_plan(
+    plan = running.propose_plan(
         choices,
-        plan_id=plan_id,
-        roster=coordinator.roster(),
-        catalogue=catalogue,
+        catalogue,
         establishment=establishment,
         train_from=TRAINING,
         train_until=TRAINING,
         evaluation_cutoff=EVALUATION,
-        unmasker_key=coordinator.new_plan_key(plan_id),
-        now=running.clock.now(),
     )
-    approve(running, coordinator.propose("plan", plan))
+    desks = running.custodian(1), running.custodian(2)
+    running.endorse(plan.digest(), *desks)
     coordinator.run_plan(plan.digest())
     record = coordinator.appender.history.public.plan(plan.digest())
     waivers = tuple(
@@ -266,17 +261,8 @@ def approved_policy(running: LocalFederation, establishment: dict[str, int]) -> 
         if one.needs_waiver
     )
     policy = draft_policy(choices, record=record, roster=coordinator.roster(), now=running.clock.now(), waivers=waivers)
-    return approve(running, coordinator.propose("policy", policy))
-
-
-def approve(running: LocalFederation, digest: Digest) -> Digest:
-    """Have two custodians sign what waits and return its digest once it is logged."""
-    for number in (1, 2):
-        desk = running.custodian(number)
-        for proposal in desk.proposals():
-            desk.endorse(proposal)
-    if not running.coordinator.wait_for_quorum(digest, timeout_seconds=SECONDS):
-        raise SystemExit("nothing was approved in time")
+    digest = coordinator.propose("policy", policy)
+    running.endorse(digest, *desks)
     return digest
 
 

@@ -44,12 +44,11 @@ from borough_node.app import Node
 from borough_node.settings import NodeSettings
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import split_table
-from coordinator.registry.drafting import PlanChoices, draft_plan
+from coordinator.registry.drafting import PlanChoices
 from deploy.local import GRACE_SECONDS, Layout, LocalFederation, create
 from protocol.clock import SystemClock
-from protocol.documents.plan import TrainingPlan
 from protocol.documents.roster import Budget
-from protocol.ids import Digest, random_id
+from protocol.ids import Digest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE = REPOSITORY / "deploy" / "samples" / "synthetic.plan.toml"
@@ -58,7 +57,6 @@ FEATURES = 80
 HEADS = {"wide_one": range(60), "wide_two": range(20, 80), "narrow_one": range(10), "narrow_two": range(40, 50)}
 CUTOFFS = (2024, 2025)
 JOIN_SECONDS = 120.0
-APPROVAL_SECONDS = 60.0
 
 
 def _feature(number: int) -> str:
@@ -251,7 +249,15 @@ def measure(
             for borough in tables if processes == 0 else ():
                 running.start_node(borough)
             elsewhere = Elsewhere(made, list(tables), processes)
-            plan = _approved(running, choices, catalogue, dict.fromkeys(tables, people // boroughs))
+            plan = running.propose_plan(
+                choices,
+                catalogue,
+                establishment=dict.fromkeys(tables, people // boroughs),
+                train_from=CUTOFFS[0],
+                train_until=CUTOFFS[0],
+                evaluation_cutoff=CUTOFFS[1],
+            )
+            running.endorse(plan.digest(), running.custodian(1), running.custodian(2))
             cpu, began = time.process_time() + elsewhere.cpu_seconds(), time.monotonic()
             running.coordinator.run_plan(plan.digest())
             ended = time.monotonic()
@@ -276,35 +282,6 @@ def measure(
         ],
     }
     return figures | ({"profile": by_subsystem(profiles)} if profile else {})
-
-
-def _approved(
-    running: LocalFederation, choices: PlanChoices, catalogue: Any, establishment: dict[str, int]
-) -> TrainingPlan:
-    """Propose a plan, have two custodians sign it and return it once it is logged."""
-    coordinator = running.coordinator
-    coordinator.log_catalogue(catalogue)
-    plan_id = random_id()
-    plan = draft_plan(
-        choices,
-        plan_id=plan_id,
-        roster=coordinator.roster(),
-        catalogue=catalogue,
-        establishment=establishment,
-        train_from=CUTOFFS[0],
-        train_until=CUTOFFS[0],
-        evaluation_cutoff=CUTOFFS[1],
-        unmasker_key=coordinator.new_plan_key(plan_id),
-        now=running.clock.now(),
-    )
-    digest = coordinator.propose("plan", plan)
-    for number in (1, 2):
-        desk = running.custodian(number)
-        for proposal in desk.proposals():
-            desk.endorse(proposal)
-    if not coordinator.wait_for_quorum(digest, timeout_seconds=APPROVAL_SECONDS):
-        raise SystemExit("the plan was not approved in time")
-    return plan
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +24,9 @@ from protocol.documents.base import describe
 from protocol.errors import ConfigurationError
 from protocol.history.files import mirror_from_files
 from protocol.ids import random_id
+from protocol.keys.keyfile import write_private
 from protocol.keys.passphrase import passphrase_source
-from protocol.rpc.party import read_file, read_signing_key
+from protocol.rpc.party import read_file, read_signing_key, read_text
 from protocol.rpc.process import event_log, explained_errors, print_json
 from protocol.signing.dsse import Envelope
 from protocol.signing.keys import SigningKey
@@ -52,7 +52,7 @@ def new_operator(
     """Make an operator's key, and print the line that names its public half in the node's settings."""
     with explained_errors():
         key = SigningKey.generate()
-        _write_private(file, key.seed().hex().encode() + b"\n")
+        write_private(file, key.seed().hex().encode() + b"\n")
         typer.echo(f'{name} = "{key.public}"')
         typer.echo("That line belongs under [operators] in the node's settings.", err=True)
 
@@ -60,7 +60,12 @@ def new_operator(
 @explain_app.command("request")
 def request_explanation(
     settings_file: SettingsFile,
-    person: Annotated[str, typer.Option(help="The identifier as the table has it.")],
+    person_file: Annotated[
+        Path,
+        typer.Option(
+            "--person", help="File with the identifier as the table has it; a command line is read by others."
+        ),
+    ],
     category: Annotated[str, typer.Option()],
     policy: Annotated[str, typer.Option(help="Digest of the approved policy.")],
     reason: Annotated[str, typer.Option(help="Why; the journal keeps it. Write no name.")],
@@ -79,7 +84,7 @@ def request_explanation(
                 borough=settings.id,
                 policy=policy,
                 category=category,
-                person=person,
+                person=read_text(person_file).strip(),
                 reason=reason,
                 asked_by=operator,
                 asked_at=now,
@@ -89,7 +94,7 @@ def request_explanation(
             raise ConfigurationError(describe(error)) from None
         envelope = ask(request, _operator_key(key), settings.operators)
         if not dry_run:
-            _write_private(out, envelope.encode())
+            write_private(out, envelope.encode())
         typer.echo(request.digest())
 
 
@@ -191,16 +196,6 @@ def verify_journal(
 def _read_journal(settings: NodeSettings, file: Path | None) -> Journal:
     """Return the journal, verified, to be read only. Raises: StorageError."""
     return Journal(file or settings.state / "journal.sqlite", read_only=True)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a new file that its owner alone can read. Raises: ConfigurationError if it exists or cannot be written."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
 
 
 def _explanation_lines(found: Explanation) -> Iterator[str]:

@@ -16,11 +16,10 @@ from borough_node.records import Records, reader_of
 from borough_node.reviewing.admission import person_of
 from borough_node.settings import NodeSettings
 from protocol.clock import SystemClock
-from protocol.documents.base import Document
 from protocol.errors import NotLogged
 from protocol.rpc.connection import Connection
-from protocol.rpc.party import read_file
-from protocol.rpc.process import event_log, explained_errors, print_json
+from protocol.rpc.party import read_text
+from protocol.rpc.process import answer_with, event_log, explained_errors, print_json
 
 notice_app = typer.Typer(no_args_is_help=True, help="Notices that the borough serves, and what people say to them.")
 rights_app = typer.Typer(no_args_is_help=True, help="Requests of people about themselves. Opens nothing.")
@@ -98,7 +97,7 @@ def told(
     with informing(settings_file) as (_, _, desk):
         at = SystemClock().now() if on is None else on.replace(tzinfo=UTC)
         document = desk.told(notice, told_by=by, manner=manner, told_at=at, dry_run=dry_run)
-        _answer(document, dry_run=dry_run, as_json=as_json)
+        answer_with(document, dry_run=dry_run, as_json=as_json)
 
 
 @notice_app.command("heard")
@@ -112,9 +111,9 @@ def heard(
 ) -> None:
     """Log the person's representations; a reviewer reads them before anything is decided."""
     with informing(settings_file) as (_, _, desk):
-        said = read_file(text).decode(errors="replace")
+        said = read_text(text)
         document = desk.heard(notice, received_by=by, text=said, dry_run=dry_run)
-        _answer(document, dry_run=dry_run, as_json=as_json)
+        answer_with(document, dry_run=dry_run, as_json=as_json)
 
 
 @rights_app.command("request")
@@ -131,7 +130,7 @@ def request(
 ) -> None:
     """Send a person's request to the centre under their pseudonyms, and print what to tell everybody who asks."""
     with informing(settings_file) as (_, _, desk):
-        whom = read_file(person_file).decode(errors="replace").strip()
+        whom = read_text(person_file).strip()
         document = desk.request(whom, kind=kind, statement=statement, by=by, dry_run=dry_run)
         if as_json:
             print_json({"digest": document.digest(), "logged": not dry_run, "tell": NEUTRAL})
@@ -151,10 +150,3 @@ def replies(settings_file: SettingsFile, as_json: AsJson = False) -> None:
             return
         for one in found:
             typer.echo(f"{one.request}: {one.text}")
-
-
-def _answer(document: Document, *, dry_run: bool, as_json: bool) -> None:
-    if as_json:
-        print_json({"digest": document.digest(), "logged": not dry_run, "document": document.model_dump(mode="json")})
-    else:
-        typer.echo(f"{document.digest()}{' (nothing was logged)' if dry_run else ''}")

@@ -30,7 +30,7 @@ from protocol.history.spending import spending
 from protocol.ids import PartyId, random_id
 from protocol.rpc.connection import Connection
 from protocol.rpc.key_commands import add_key_commands
-from protocol.rpc.process import event_log, explained_errors, print_json, run_until_signal
+from protocol.rpc.process import answer_with, event_log, explained_errors, print_json, run_until_signal
 from protocol.scorecard.gates import gate_verdicts
 
 if TYPE_CHECKING:
@@ -271,10 +271,7 @@ def flags(
             print_json([header.model_dump(mode="json") for header in found])
             return
         for header in found:
-            codes = ", ".join(header.reasons) or "withheld"
-            typer.echo(
-                f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {codes}"
-            )
+            typer.echo(header.line())
 
 
 @app.command("triage")
@@ -294,12 +291,7 @@ def triage(
         document = desk.triage(
             flag, by=by, decision="pursue" if decision == "pursue" else "set_aside", reasons=reasons, dry_run=dry_run
         )
-        if as_json:
-            print_json(
-                {"digest": document.digest(), "logged": not dry_run, "document": document.model_dump(mode="json")}
-            )
-        else:
-            typer.echo(f"{document.digest()}{' (nothing was logged)' if dry_run else ''}")
+        answer_with(document, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("retention")

@@ -19,6 +19,7 @@ from borough_node.app import Node, system_noise
 from borough_node.gate import Noise
 from borough_node.settings import NodeSettings
 from coordinator.app import Coordinator, Progress
+from coordinator.registry.drafting import PlanChoices, draft_plan
 from coordinator.settings import CoordinatorSettings
 from coordinator.warrants.team import TeamDesk
 from deploy.certificates import ForceCA
@@ -40,8 +41,11 @@ from oversight.settings import (
     WitnessSettings,
 )
 from protocol.clock import Clock
+from protocol.documents.catalogue import FeatureCatalogue
+from protocol.documents.plan import TrainingPlan
 from protocol.documents.roster import Budget, Party, Roster
-from protocol.ids import Digest, Role, digest_of
+from protocol.errors import PlanNotApproved
+from protocol.ids import Digest, PartyId, Role, digest_of, random_id
 from protocol.rpc.connection import Connection
 from protocol.rpc.identity import Identity
 from protocol.sealing.hpke import HPKEPrivateKey
@@ -51,6 +55,7 @@ from protocol.signing.keys import SigningKey
 CUSTODIANS, THRESHOLD, WITNESSES = 3, 2, 3
 RETENTION_EPOCH = timedelta(days=365)
 GRACE_SECONDS = 2.0
+QUORUM_SECONDS = 60.0
 
 Report = Callable[[str, str, str], None]
 """Called with (party, code, detail)."""
@@ -278,6 +283,43 @@ class LocalFederation:
         node.start()
         self.nodes[borough] = node
         return node
+
+    def propose_plan(
+        self,
+        choices: PlanChoices,
+        catalogue: FeatureCatalogue,
+        *,
+        establishment: Mapping[PartyId, int],
+        train_from: int,
+        train_until: int,
+        evaluation_cutoff: int,
+    ) -> TrainingPlan:
+        """Log the catalogue, draft a plan with a key of its own, propose it, and return it; arguments as `draft_plan`."""
+        coordinator, plan_id = self.coordinator, random_id()
+        coordinator.log_catalogue(catalogue)
+        plan = draft_plan(
+            choices,
+            plan_id=plan_id,
+            roster=coordinator.roster(),
+            catalogue=catalogue,
+            establishment=establishment,
+            train_from=train_from,
+            train_until=train_until,
+            evaluation_cutoff=evaluation_cutoff,
+            unmasker_key=coordinator.new_plan_key(plan_id),
+            now=self.clock.now(),
+        )
+        coordinator.propose("plan", plan)
+        return plan
+
+    def endorse(self, proposal: Digest, *desks: CustodianDesk) -> None:
+        """Have custodians check and sign one proposal, and return once it is logged. Raises: PlanNotApproved after a while."""
+        for desk in desks:
+            for waiting in desk.proposals():
+                if waiting.digest == proposal:
+                    desk.endorse(waiting)
+        if not self.coordinator.wait_for_quorum(proposal, timeout_seconds=QUORUM_SECONDS):
+            raise PlanNotApproved("the custodians' signatures did not arrive")
 
     def custodian(self, number: int) -> CustodianDesk:
         """Open a custodian's desk."""

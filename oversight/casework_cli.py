@@ -15,12 +15,11 @@ from oversight.audit.fetching import fetch_disclosure
 from oversight.issuing.issuer import IssuerDesk
 from oversight.settings import AuditorSettings, InvestigatorSettings, IssuerSettings
 from protocol.clock import SystemClock
-from protocol.documents.base import Document
 from protocol.documents.casework import Deferral
-from protocol.errors import ConfigurationError
+from protocol.keys.keyfile import write_private
 from protocol.rpc.connection import Connection, LoggedCase
-from protocol.rpc.party import read_file
-from protocol.rpc.process import explained_errors, print_json
+from protocol.rpc.party import read_text
+from protocol.rpc.process import answer_with, explained_errors, print_json
 
 issuer_case_app = typer.Typer(no_args_is_help=True, help="Opened cases: defer, give notice, decide.")
 auditor_app = typer.Typer(no_args_is_help=True, help="What the register discloses to an auditor.")
@@ -50,15 +49,6 @@ def issuers_desk(settings_file: Path) -> Iterator[IssuerDesk]:
         connection, desk = open_issuer(IssuerSettings.load(settings_file), clock=SystemClock())
         yield desk
         connection.close()
-
-
-def answer_with(document: Document, *, dry_run: bool, as_json: bool) -> None:
-    """Print what was logged, or would be."""
-    if as_json:
-        shown = {"digest": document.digest(), "logged": not dry_run, "document": document.model_dump(mode="json")}
-        print_json(shown)
-    else:
-        typer.echo(f"{document.digest()}{' (nothing was logged)' if dry_run else ''}")
 
 
 def list_cases(connection: Connection, *, as_json: bool) -> None:
@@ -99,12 +89,7 @@ def fetch(
         connection = open_auditor(AuditorSettings.load(settings_file), clock=SystemClock())
         disclosure = fetch_disclosure(connection)
         connection.close()
-        try:
-            with out.open("xb") as file:
-                out.chmod(0o600)
-                file.write(disclosure.encode())
-        except OSError as error:
-            raise ConfigurationError(f"{out}: {error.strerror}") from None
+        write_private(out, disclosure.encode())
         if as_json:
             print_json({"file": str(out), "leaves": len(disclosure.leaves)})
         else:
@@ -220,7 +205,7 @@ def notice(
             decided_by=by,
             regime=regime,
             legal_basis=legal_basis,
-            text=read_text(text),
+            text=read_text(text).strip(),
             representations_days=representations_days,
             dry_run=dry_run,
         )
@@ -302,8 +287,3 @@ def answer(
             dry_run=dry_run,
         )
         answer_with(document, dry_run=dry_run, as_json=as_json)
-
-
-def read_text(path: Path) -> str:
-    """Return a file's text. Raises: ConfigurationError."""
-    return read_file(path).decode(errors="replace").strip()

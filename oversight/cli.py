@@ -251,10 +251,7 @@ def flags(
             print_json([header.model_dump(mode="json") for header in found])
             return
         for header in found:
-            reasons = ", ".join(header.reasons) or "withheld"
-            typer.echo(
-                f"{header.flag_id} {header.category} score {header.score_band}, stability {header.stability_band}: {reasons}"
-            )
+            typer.echo(header.line())
 
 
 @issuer_app.command("issue")

@@ -53,7 +53,7 @@ def row_guards(table: str, what: str) -> tuple[tuple[str, str], ...]:
 def make_guards(metadata: sa.MetaData, guards: dict[str, str]) -> None:
     """Have the guards made with the file, once: one that is missing later is found, and not quietly put back."""
     for statement in guards.values():
-        sa.event.listen(metadata, "after_create", sa.DDL(statement))  # type: ignore[no-untyped-call]
+        sa.event.listen(metadata, "after_create", sa.DDL(statement))
 
 
 @dataclass(frozen=True, slots=True)

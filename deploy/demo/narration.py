@@ -123,7 +123,7 @@ def summary_table(summary: dict[str, Any]) -> Table:
         ("flags", "right"),
         ("in truth", "left"),
     ):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+        table.add_column(name, justify=side)
     for category, figures in summary["categories"].items():
         kinds = Counter[str]()
         for kind, count in figures["flagged_kinds"].items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from borough_node.sources.contract.cutoffs import date_of
-from coordinator.registry.drafting import draft_plan, draft_policy
+from coordinator.registry.drafting import draft_policy
 from deploy.demo.narration import Narrator, ReleaseBars
 from deploy.demo.scenario import Scenario
 from deploy.demo.truth import Truth
@@ -26,7 +26,7 @@ from protocol.clock import SystemClock
 from protocol.documents.cases import Warrant, WarrantFlag
 from protocol.documents.flags import FlagHeader, Waiver
 from protocol.documents.roster import Budget
-from protocol.errors import CohortTooSmall, PlanNotApproved
+from protocol.errors import CohortTooSmall
 from protocol.history.public import PlanRecord
 from protocol.ids import Digest, random_id
 from protocol.scorecard.curves import area_under_curve
@@ -37,7 +37,6 @@ from protocol.signing.dsse import Envelope
 
 DEMO_REASON = "A demonstration: nobody is investigated on these flags."
 ISSUING_OFFICER = "Superintendent B. Example"
-QUORUM_SECONDS = 30.0
 READERS = 2
 """Boroughs that read at once: here they share one machine's cores and memory."""
 BUDGET_PLANS = 2
@@ -132,22 +131,16 @@ class Story:
             "The coordinator proposes a plan; two of three custodians recompute its noise and its cost "
             "and sign it. No borough acts on anything else.",
         )
-        coordinator.log_catalogue(scenario.catalogue)
-        plan_id = random_id()
-        plan = draft_plan(
+        plan = federation.propose_plan(
             scenario.choices,
-            plan_id=plan_id,
-            roster=coordinator.roster(),
-            catalogue=scenario.catalogue,
+            scenario.catalogue,
             establishment=scenario.establishment,
             train_from=scenario.train_from,
             train_until=scenario.train_until,
             evaluation_cutoff=scenario.evaluation_cutoff,
-            unmasker_key=coordinator.new_plan_key(plan_id),
-            now=self._clock.now(),
         )
-        digest = coordinator.propose("plan", plan)
-        self._endorse(federation, desks, digest)
+        digest = plan.digest()
+        federation.endorse(digest, *desks[:2])
         narrator.say(
             f"Epsilon {plan.privacy.epsilon:g} at delta {plan.privacy.delta:g} for everything the plan does, "
             f"{plan.privacy.min_boroughs} of {len(plan.boroughs)} boroughs at least."
@@ -163,14 +156,6 @@ class Story:
         record = coordinator.appender.history.public.plan(digest)
         narrator.say("The unmasker has destroyed the plan's key; what was masked stays masked.")
         return record
-
-    def _endorse(self, federation: LocalFederation, desks: list[CustodianDesk], digest: Digest) -> None:
-        for desk in desks[:2]:
-            for proposal in desk.proposals():
-                if proposal.digest == digest:
-                    desk.endorse(proposal)
-        if not federation.coordinator.wait_for_quorum(digest, timeout_seconds=QUORUM_SECONDS):
-            raise PlanNotApproved("the custodians' signatures did not arrive")
 
     # --- flags --------------------------------------------------------------------------------------------------
 
@@ -209,7 +194,7 @@ class Story:
                 else f"{rule.category}: how stable its flags are is not known well enough to be said."
             )
         digest = coordinator.propose("policy", policy)
-        self._endorse(federation, desks, digest)
+        federation.endorse(digest, *desks[:2])
         narrator.step(
             "flags",
             "Each borough scores its own people and raises flags: a pseudonym, a category, reasons, and a "

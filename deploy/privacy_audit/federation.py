@@ -15,24 +15,20 @@ import numpy as np
 from borough_node.app import system_noise
 from borough_node.gate import Noise
 from borough_node.sources.layout import load_catalogue
-from coordinator.registry.drafting import PlanChoices, draft_plan
+from coordinator.registry.drafting import PlanChoices
 from deploy.local import LocalFederation, Report, create
 from deploy.privacy_audit.canaries import EVALUATION, TRAINING, Canaries, catalogue_text
 from oversight.audit.privacy import PrivacyFinding, attack, examine
 from oversight.audit.verify import read_mirror
-from oversight.custody.desk import CustodianDesk
 from protocol.aggregation.accounting import mu_of, rho_of
 from protocol.aggregation.encoding import Int64Array
 from protocol.aggregation.planning import events
 from protocol.clock import SystemClock
-from protocol.documents.catalogue import FeatureCatalogue
 from protocol.documents.roster import Budget
-from protocol.errors import PlanNotApproved
 from protocol.history.public import PlanRecord
-from protocol.ids import Digest, random_id
+from protocol.ids import Digest
 
 PLAN = Path(__file__).parent / "audit.plan.toml"
-QUORUM_SECONDS = 30.0
 
 Progress = Callable[[float], None]
 """Called with the share of all work that is done."""
@@ -92,42 +88,20 @@ def run_plans(
         for borough in tables:
             federation.start_node(borough, noise=noise)
         desks = [federation.custodian(number) for number in (1, 2)]
-        federation.coordinator.log_catalogue(catalogue)
         for _ in range(runs):
-            plans.append(_approve(federation, desks, catalogue, canaries, choices))
+            plan = federation.propose_plan(
+                choices,
+                catalogue,
+                establishment=canaries.establishment(),
+                train_from=TRAINING,
+                train_until=TRAINING,
+                evaluation_cutoff=EVALUATION,
+            )
+            plans.append(plan.digest())
+            federation.endorse(plans[-1], *desks)
             federation.coordinator.run_plan(plans[-1])
     public = read_mirror(layout.log, genesis=layout.genesis).history.public
     return [public.plan(plan) for plan in plans]
-
-
-def _approve(
-    federation: LocalFederation,
-    desks: Sequence[CustodianDesk],
-    catalogue: FeatureCatalogue,
-    canaries: Canaries,
-    choices: PlanChoices,
-) -> Digest:
-    coordinator = federation.coordinator
-    plan_id = random_id()
-    plan = draft_plan(
-        choices,
-        plan_id=plan_id,
-        roster=coordinator.roster(),
-        catalogue=catalogue,
-        establishment=canaries.establishment(),
-        train_from=TRAINING,
-        train_until=TRAINING,
-        evaluation_cutoff=EVALUATION,
-        unmasker_key=coordinator.new_plan_key(plan_id),
-        now=federation.clock.now(),
-    )
-    digest = coordinator.propose("plan", plan)
-    for desk in desks:
-        for proposal in desk.proposals():
-            desk.endorse(proposal)
-    if not coordinator.wait_for_quorum(digest, timeout_seconds=QUORUM_SECONDS):
-        raise PlanNotApproved("the custodians' signatures did not arrive")
-    return digest
 
 
 def stated_mu(record: PlanRecord) -> tuple[float, float]:

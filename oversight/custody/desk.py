@@ -130,7 +130,7 @@ class CustodianDesk:
                     public.check_new_policy(document, today)
             except ProtocolError as error:
                 problem = error
-            found.append(Proposal(shown.kind, document.digest(), document, problem, verdicts))  # type: ignore[arg-type]
+            found.append(Proposal(shown.kind, document.digest(), document, problem, verdicts))
         return found
 
     def endorse(self, proposal: Proposal) -> None:

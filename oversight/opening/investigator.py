@@ -11,10 +11,10 @@ from protocol.documents.base import document_of
 from protocol.documents.cases import Approval, Opening, Warrant
 from protocol.documents.casework import Review
 from protocol.documents.flags import FlagHeader
-from protocol.durable import write_durably
 from protocol.errors import ConfigurationError, DigestMismatch, EnvelopeInvalid, QuorumNotMet
 from protocol.history.signers import logged_flag
 from protocol.ids import Digest, RandomId, digest_of
+from protocol.keys.keyfile import write_private
 from protocol.rpc.connection import Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.sealing.envelope import ReleaseContext, open_identity, open_released_share
@@ -54,8 +54,7 @@ class InvestigatorDesk:
         private = HPKEPrivateKey.generate()
         public = private.public_key().encode()
         path = self._keys / digest_of(public)
-        write_durably(path, private.encode().reveal().hex().encode())
-        path.chmod(0o600)
+        write_private(path, private.encode().reveal().hex().encode())
         return public.hex()
 
     def _private_key(self, warrant: Warrant) -> HPKEPrivateKey:

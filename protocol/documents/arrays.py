@@ -48,11 +48,11 @@ class Array(Value):
 
     def floats(self) -> npt.NDArray[np.float64]:
         """Return the finite float64 array. Raises: MalformedDocument."""
-        values: npt.NDArray[np.float64] = self._decoded("float64")  # type: ignore[assignment]
+        values = self._decoded("float64").astype(np.float64, copy=False)
         if not np.isfinite(values).all():
             raise MalformedDocument("an array holds a value that is not finite")
         return values
 
     def integers(self) -> npt.NDArray[np.int64]:
         """Return the int64 array. Raises: MalformedDocument."""
-        return self._decoded("int64")  # type: ignore[return-value]
+        return self._decoded("int64").astype(np.int64, copy=False)

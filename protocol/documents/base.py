@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -15,7 +15,7 @@ from protocol.ids import Digest, digest_of
 
 
 def _require_utc_seconds(instant: datetime) -> datetime:
-    if instant.utcoffset() is None or instant.utcoffset().total_seconds() != 0 or instant.microsecond:  # type: ignore[union-attr]
+    if instant.utcoffset() != timedelta(0) or instant.microsecond:  # None, of a naive one, is no zero either
         raise ValueError("an instant is UTC with whole seconds")
     return instant
 

@@ -106,6 +106,11 @@ class FlagHeader(Document):
     key_commitment: Digest
     share_commitments: tuple[Digest, ...]
 
+    def line(self) -> str:
+        """Return what a list of flags shows of it."""
+        reasons = ", ".join(self.reasons) or "withheld"
+        return f"{self.flag_id} {self.category} score {self.score_band}, stability {self.stability_band}: {reasons}"
+
 
 class SealedFlag(Document):
     """What the borough signs: the header and the digests of the sealed parts, which travel beside it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -58,7 +58,7 @@ def identity_of(certificate: x509.Certificate | x509.CertificateSigningRequest) 
     parts = uris[0].removeprefix(f"{URI_SCHEME}://").split("/") if len(uris) == 1 else []
     if len(parts) != 3 or parts[1] not in get_args(Role) or not uris[0].startswith(f"{URI_SCHEME}://"):
         raise PeerNotInRoster("the certificate's URI is not custodes://force/role/id")
-    return Identity(force=parts[0], role=parts[1], id=parts[2])  # type: ignore[arg-type]
+    return Identity(force=parts[0], role=cast(Role, parts[1]), id=parts[2])
 
 
 def roster_party(certificate: x509.Certificate, roster: Roster) -> Party:

@@ -174,6 +174,14 @@ def read_file(path: Path) -> bytes:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 
 
+def read_text(path: Path) -> str:
+    """Return a file's text. Raises: ConfigurationError, also if it is not UTF-8: half a name is another person's."""
+    try:
+        return read_file(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is not UTF-8 text; save it as that") from None
+
+
 def read_signing_key(path: Path, passphrase: Passphrase) -> SigningKey:
     """Return the Ed25519 key in a key file. Raises: ConfigurationError naming the file; WrongPassphrase."""
     return SigningKey(read_key(path, kind="signing", passphrase=passphrase).reveal())

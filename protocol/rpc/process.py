@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from protocol.documents.base import Document
 from protocol.errors import CheckpointInvalid, NotReady, PeerUnreachable, ProtocolError
 from protocol.rpc.status import status_of
 
@@ -84,6 +85,15 @@ def explained_errors() -> Iterator[None]:
     except ProtocolError as error:
         sys.stderr.write(f"{error.code}: {error}\nWhat to do: {error.remedy()}\n")
         raise SystemExit(status_of(error).exit) from None
+
+
+def answer_with(document: Document, *, dry_run: bool, as_json: bool) -> None:
+    """Write what a command logged, or would have."""
+    if as_json:
+        shown = {"digest": document.digest(), "logged": not dry_run, "document": document.model_dump(mode="json")}
+        print_json(shown)
+    else:
+        sys.stdout.write(f"{document.digest()}{' (nothing was logged)' if dry_run else ''}\n")
 
 
 def print_json(value: Any) -> None:

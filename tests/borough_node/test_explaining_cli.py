@@ -31,9 +31,11 @@ class Office:
     def key(self, name):
         return self.keys / f"{name}.key"
 
-    def ask(self, *options, exit_code=0, **changed):
+    def ask(self, *options, exit_code=0, person=None, **changed):
+        named_in = self.keys / "person.txt"
+        named_in.write_text(f"{person or self.person}\n")
         asked = {
-            "person": self.person,
+            "person": named_in,
             "category": self.category,
             "policy": self.desk.policy,
             "reason": WHY,

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import split_table
-from coordinator.registry.drafting import PlanChoices, draft_plan
+from coordinator.registry.drafting import PlanChoices
 from deploy.force.generate import generate
 from deploy.local import Layout, LocalFederation, create
 from protocol.clock import Clock, SystemClock
 from protocol.documents.plan import Descent
 from protocol.documents.roster import Budget
-from protocol.ids import Digest, PartyId, random_id
+from protocol.ids import Digest, PartyId
 
 SAMPLES = Path(__file__).parents[2] / "deploy" / "samples"
 CATALOGUE = SAMPLES / "synthetic.catalogue.toml"
@@ -81,26 +81,15 @@ class Loopback:
 
     def approve(self, running: LocalFederation, wanted: PlanChoices) -> Digest:
         """Propose a plan, have two custodians recompute and sign it, and return its digest once it is logged."""
-        coordinator = running.coordinator
         _, catalogue = load_catalogue(CATALOGUE)
-        coordinator.log_catalogue(catalogue)
-        plan_id = random_id()
-        plan = draft_plan(
+        plan = running.propose_plan(
             wanted,
-            plan_id=plan_id,
-            roster=coordinator.roster(),
-            catalogue=catalogue,
+            catalogue,
             establishment=self.establishment,
             train_from=TRAINING,
             train_until=TRAINING,
             evaluation_cutoff=EVALUATION,
-            unmasker_key=coordinator.new_plan_key(plan_id),
-            now=self.clock.now(),
         )
-        digest = coordinator.propose("plan", plan)
-        for number in (1, 2):
-            desk = running.custodian(number)
-            for proposal in desk.proposals():
-                desk.endorse(proposal)
-        assert coordinator.wait_for_quorum(digest, timeout_seconds=30)
+        digest = plan.digest()
+        running.endorse(digest, running.custodian(1), running.custodian(2))
         return digest
