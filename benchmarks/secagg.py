@@ -103,7 +103,11 @@ class Aggregate:
 
 
 class InProcessGrid(Grid):
-    """Flower's Grid over ``Wire``."""
+    """Flower's Grid over ``Wire``.
+
+    The base class is abstract and the workflow calls ``send_and_receive`` only; a version of Flower that calls more must
+    end the benchmark and not be measured halfway.
+    """
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

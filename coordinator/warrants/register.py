@@ -7,7 +7,7 @@ stands what needs the bodies: who is who, that the digests meet, that a conflict
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from coordinator.log.appender import AlsoWrite, Appender
 from coordinator.store.cases import CaseStore, StoredCase, StoredFlag
@@ -29,7 +29,6 @@ from protocol.errors import (
     QuorumNotMet,
     RoleForbidden,
     UnknownSigner,
-    WarrantExpired,
     WarrantWithdrawn,
 )
 from protocol.history.casefile import CaseFiles
@@ -266,7 +265,7 @@ class Register:
         header = case.header
         if header.borough in custodian.conflicts:
             raise ConflictOfInterest(f"custodian {custodian.id}, borough {header.borough}")
-        _require_live(warrant, self._appender.now())
+        warrant.require_valid(self._appender.now())
         if header.custodians[approval.share_index - 1 : approval.share_index] != (custodian.id,):
             raise EnvelopeInvalid("the share index is not this custodian's")
         if case.withdrawn:
@@ -295,7 +294,7 @@ class Register:
             warrant = self._own_warrant(opening.warrant, investigator)
             case = files.case(opening.warrant, opening.flag_id, opening.header)
             now = self._appender.now()
-            _require_live(warrant, now)
+            warrant.require_valid(now)
             if case.withdrawn or self._appender.history.cases.warrant(commitment(opening.warrant)).withdrawn:
                 raise WarrantWithdrawn("nothing more is opened under it")
             # Those by keys of the present roster: a custodian who was revoked opens nothing any more.
@@ -321,10 +320,3 @@ class Register:
 def _require_self(party: Party, signer: Party, named: str) -> None:
     if party != signer or named != party.id:
         raise UnknownSigner(f"{party.id} submits a document in another party's name")
-
-
-def _require_live(warrant: Warrant, now: datetime) -> None:
-    if not warrant.valid_from <= now < warrant.valid_until:
-        raise WarrantExpired(
-            f"valid from {warrant.valid_from:%Y-%m-%d %H:%M} until {warrant.valid_until:%Y-%m-%d %H:%M}"
-        )

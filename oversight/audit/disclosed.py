@@ -21,7 +21,7 @@ from pydantic import Field, StringConstraints
 
 from protocol.documents.base import Document, Value, decode_canonical
 from protocol.documents.canonical import canonical_bytes
-from protocol.documents.cases import Approval, Opening, Warrant
+from protocol.documents.cases import Approval, Opening
 from protocol.documents.casework import CaseDocument, Consultation, Erasure, Notification, Representation
 from protocol.documents.flags import SealedFlag
 from protocol.documents.roster import Party
@@ -36,7 +36,6 @@ from protocol.errors import (
     ProtocolError,
     QuorumNotMet,
     UnknownSigner,
-    WarrantExpired,
     WarrantWithdrawn,
 )
 from protocol.history.casefile import CaseFiles
@@ -171,7 +170,7 @@ class _Audit:
             raise ConflictOfInterest(f"custodian {custodian.id}, borough {case.header.borough}")
         if case.header.custodians[approval.share_index - 1 : approval.share_index] != (custodian.id,):
             raise EnvelopeInvalid("the share index is not this custodian's")
-        _require_live(case.warrant, approval.decided_at)
+        case.warrant.require_valid(approval.decided_at)
 
     def _check_opening(self, opening: Opening, index: int) -> None:
         case, roster = (
@@ -182,7 +181,7 @@ class _Audit:
             raise UnknownSigner("the warrant names another investigator")
         if case.withdrawn:
             raise WarrantWithdrawn("the warrant was withdrawn before")
-        _require_live(case.warrant, opening.opened_at)
+        case.warrant.require_valid(opening.opened_at)
         if opening.opened_at >= case.header.retain_until:
             raise Expired("the flag was past its retention")
         deciding = roster.by_key_id["custodian"]
@@ -260,11 +259,6 @@ def _require_named(document: Document, signer: Party) -> None:
         named = document.reader
     if (named or getattr(document, signer.role)) != signer.id:
         raise UnknownSigner(f"it names another {signer.role} than {signer.id}, who signed")
-
-
-def _require_live(warrant: Warrant, at: datetime) -> None:
-    if not warrant.valid_from <= at < warrant.valid_until:
-        raise WarrantExpired(f"at {at:%Y-%m-%d %H:%M:%S} the warrant was not valid")
 
 
 def _noon(day: str) -> datetime:

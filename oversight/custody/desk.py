@@ -31,7 +31,6 @@ from protocol.errors import (
     Expired,
     NotLogged,
     ProtocolError,
-    WarrantExpired,
     WarrantWithdrawn,
 )
 from protocol.history.leaves import commitment
@@ -350,8 +349,7 @@ class CustodianDesk:
         now = self._clock.now()
         if withdrawn or self._connection.reader.history.cases.warrant(commitment(warrant.digest())).withdrawn:
             raise WarrantWithdrawn("the issuer took the warrant back")
-        if not warrant.valid_from <= now < warrant.valid_until:
-            raise WarrantExpired(f"valid until {warrant.valid_until:%Y-%m-%d %H:%M} UTC")
+        warrant.require_valid(now)
         header = next((named.header for named in warrant.flags if named.flag_id == flag_id), None)
         held = self._shares.get(flag_id)
         if header is None or held is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from protocol.documents.base import Document, Instant, Value
+from protocol.errors import WarrantExpired
 from protocol.ids import Digest, HexKey, PartyId, RandomId
 
 Reason = Annotated[str, Field(min_length=10, max_length=4000)]
@@ -49,6 +51,11 @@ class Warrant(Document):
         if len({flag.flag_id for flag in self.flags}) != len(self.flags):
             raise ValueError("a warrant names a flag once")
         return self
+
+    def require_valid(self, at: datetime) -> None:
+        """Return if the warrant is in force at an instant. Raises: WarrantExpired."""
+        if not self.valid_from <= at < self.valid_until:
+            raise WarrantExpired(f"valid from {self.valid_from} until {self.valid_until}, and it is {at}")
 
 
 class Withdrawal(Document):
