@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oversight.audit.disclosed import FORMAT, DisclosedLeaf, Disclosure
-from protocol.rpc.connection import Connection, typed_errors
+from protocol.rpc.connection import CALL_SECONDS, Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.signing.dsse import Envelope
 
@@ -14,7 +14,7 @@ def fetch_disclosure(connection: Connection) -> Disclosure:
     Raises: NotLogged, MalformedDocument if the register shows something else than it logged; PeerUnreachable.
     """
     with typed_errors():
-        shown = list(connection.register.Cases(register_pb2.CasesRequest()))
+        shown = list(connection.register.Cases(register_pb2.CasesRequest(), timeout=CALL_SECONDS))
     connection.reader.sync()
     leaves = []
     for case in shown:

@@ -37,7 +37,7 @@ from protocol.history.leaves import commitment
 from protocol.history.public import PublicRecord
 from protocol.history.signers import logged_flag
 from protocol.ids import Digest, HexKey, RandomId, digest_of
-from protocol.rpc.connection import Connection, typed_errors
+from protocol.rpc.connection import CALL_SECONDS, Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.scorecard.gates import GateVerdict, gate_verdicts
 from protocol.sealing.envelope import ReleaseContext, ShareContext, open_share, reseal_share, seal_share
@@ -111,7 +111,7 @@ class CustodianDesk:
         self._connection.reader.sync()
         public, today = self._connection.reader.public, self._clock.now().date()
         with typed_errors():
-            answer = self._connection.register.Proposals(register_pb2.Empty())
+            answer = self._connection.register.Proposals(register_pb2.Empty(), timeout=CALL_SECONDS)
         found = []
         for shown in answer.proposals:
             if shown.kind not in PROPOSABLE:
@@ -138,7 +138,9 @@ class CustodianDesk:
             raise proposal.problem
         envelope = sign(proposal.document, self._connection.party.signing_key)
         with typed_errors():
-            self._connection.register.Endorse(register_pb2.SignedDocument(envelope=envelope.encode()))
+            self._connection.register.Endorse(
+                register_pb2.SignedDocument(envelope=envelope.encode()), timeout=CALL_SECONDS
+            )
 
     # --- shares -------------------------------------------------------------------------------------------------
 
@@ -150,7 +152,7 @@ class CustodianDesk:
         self._connection.reader.sync()
         request = register_pb2.SharesRequest(held=sorted(self._shares.flag_ids()))
         with typed_errors():
-            deliveries = list(self._connection.register.Shares(request))
+            deliveries = list(self._connection.register.Shares(request, timeout=CALL_SECONDS))
         stored = 0
         for delivery in deliveries:
             envelope = Envelope.decode(delivery.envelope)

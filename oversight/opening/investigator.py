@@ -15,7 +15,7 @@ from protocol.errors import ConfigurationError, DigestMismatch, EnvelopeInvalid,
 from protocol.history.signers import logged_flag
 from protocol.ids import Digest, RandomId, digest_of
 from protocol.keys.keyfile import write_private
-from protocol.rpc.connection import Connection, typed_errors
+from protocol.rpc.connection import CALL_SECONDS, Connection, typed_errors
 from protocol.rpc.v1 import register_pb2
 from protocol.sealing.envelope import ReleaseContext, open_identity, open_released_share
 from protocol.sealing.hpke import HPKEPrivateKey
@@ -87,7 +87,9 @@ class InvestigatorDesk:
         )
         envelope = sign(opening, self._connection.party.signing_key)
         with typed_errors():
-            opened = self._connection.register.Open(register_pb2.SignedDocument(envelope=envelope.encode()))
+            opened = self._connection.register.Open(
+                register_pb2.SignedDocument(envelope=envelope.encode()), timeout=CALL_SECONDS
+            )
         return self._decrypt(warrant, approvals, opened, named.header)
 
     def review(self, warrant: Digest, flag_id: RandomId, *, dry_run: bool = False, **fields: Any) -> Review:

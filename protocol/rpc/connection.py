@@ -33,6 +33,9 @@ from protocol.signing.dsse import Envelope, sign
 
 D = TypeVar("D", bound=CaseDocument)
 
+CALL_SECONDS = 120.0
+"""A coordinator that takes a call and never answers must not keep a desk waiting for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedCase:
@@ -95,7 +98,9 @@ class Connection:
         """
         envelope = sign(document, self.party.signing_key)
         with typed_errors():
-            position = self.register.Submit(register_pb2.Submission(kind=kind, envelope=envelope.encode()))
+            position = self.register.Submit(
+                register_pb2.Submission(kind=kind, envelope=envelope.encode()), timeout=CALL_SECONDS
+            )
         self.reader.sync()
         skeleton = skeleton_of(kind, envelope, day=self.reader.history.skeletons[position.index].day)
         if self.reader.history.skeletons[position.index] != skeleton:
@@ -120,7 +125,8 @@ class Connection:
         with typed_errors():
             shown = list(
                 self.register.Flags(
-                    register_pb2.FlagsRequest(envelope=envelope.encode(), after=after or "", limit=limit or 0)
+                    register_pb2.FlagsRequest(envelope=envelope.encode(), after=after or "", limit=limit or 0),
+                    timeout=CALL_SECONDS,
                 )
             )
         # Afterwards, so that a flag which was raised meanwhile is found in the log.
@@ -147,7 +153,7 @@ class Connection:
         """
         self.reader.sync()
         with typed_errors():
-            shown = list(self.register.Cases(register_pb2.CasesRequest(warrant=warrant or "")))
+            shown = list(self.register.Cases(register_pb2.CasesRequest(warrant=warrant or ""), timeout=CALL_SECONDS))
         found = []
         for case in shown:
             if not accept(case.kind):

@@ -1,9 +1,14 @@
 """An issuer, an investigator, a custodian, a borough and a register who cheat between a flag and a name."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import grpc
 import pytest
 
+import oversight.custody.desk as desk_module
+import protocol.rpc.connection as connection_module
 from protocol.documents.cases import Approval, Opening, Withdrawal
 from protocol.documents.flags import SealedFlag
 from protocol.errors import (
@@ -15,15 +20,18 @@ from protocol.errors import (
     Expired,
     FlagCapReached,
     NotLogged,
+    PeerUnreachable,
     QuorumNotMet,
     RoleForbidden,
     UnknownSigner,
     WarrantExpired,
     WarrantWithdrawn,
 )
+from protocol.rpc.v1 import register_pb2_grpc
 from protocol.sealing.envelope import ReleaseContext, open_released_share, reseal_share
 from protocol.sealing.hpke import HPKEPublicKey
 from protocol.signing.dsse import Envelope
+from tests.wire import SECONDS
 from tests.world import REASON, World
 
 
@@ -471,3 +479,39 @@ def test_register_that_hands_over_another_flags_ciphertext_is_caught(flagged):
     with pytest.raises(EnvelopeInvalid, match="ciphertext"):
         world.investigator().open(warrant.digest(), header.flag_id)
     world.register_service.Open = original
+
+
+class Mute(register_pb2_grpc.RegisterServicer):
+    """A register that takes every call and answers none."""
+
+    def __init__(self):
+        self.over = threading.Event()
+
+    def __getattribute__(self, name):
+        if name in ("Submit", "Flags", "Cases", "Proposals", "Endorse", "Shares", "Open"):
+            return lambda request, context: self.over.wait(SECONDS)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("call", ["cases", "submit", "consult", "proposals", "shares"])
+def test_register_that_never_answers_keeps_no_desk_waiting(world, monkeypatch, call):
+    """Else a coordinator could hold a custodian's desk, and with it a refusal or a withdrawal, for as long as it likes."""
+    for module in (connection_module, desk_module):
+        monkeypatch.setattr(module, "CALL_SECONDS", 0.2)
+    mute, server = Mute(), grpc.server(ThreadPoolExecutor(2))
+    register_pb2_grpc.add_RegisterServicer_to_server(mute, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    desk = world.custodian(1)
+    desk._connection.register = register_pb2_grpc.RegisterStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    calls = {
+        "cases": lambda: desk._connection.cases(lambda kind: True),
+        "submit": lambda: desk._connection.submit("plan", world.draft()),
+        "consult": lambda: desk._connection.consult(by="Inspector A. Example", reason=REASON),
+        "proposals": desk.proposals,
+        "shares": desk.collect_shares,
+    }
+    with pytest.raises(PeerUnreachable):
+        calls[call]()
+    mute.over.set()
+    server.stop(0)
