@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from protocol.errors import ConfigurationError
 from protocol.rpc.process import explained_errors, print_json
 
 app = typer.Typer(no_args_is_help=True, help="A police force that does not exist, to try things on.")
@@ -69,3 +70,26 @@ def generate(
         f"{summary['findings_until']}. Who was planted: {out}/truth/planted.parquet, never for a borough."
     )
     typer.echo(f"Took {measured['generate_s']} s and at most {measured['peak_mb']:,} MB.")
+
+
+@app.command("table")
+def table(
+    out: Annotated[Path, typer.Option(help="New Parquet file.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same table.")],
+    people: Annotated[int, typer.Option(help="People, 40 or more.")] = 46_000,
+    boroughs: Annotated[int, typer.Option(help="Boroughs, at most as many as people.")] = 32,
+) -> None:
+    """Write a smaller thing: one table of ready features whose effects are known, to check what a model finds of them.
+
+    `custodes demo --table FILE --catalogue deploy/samples/synthetic.catalogue.toml` trains on it.
+    """
+    import pyarrow.parquet as pq
+
+    from deploy.force.generate import generate as drawn
+    from deploy.force.population import CUTOFFS
+
+    with explained_errors():
+        if out.exists():
+            raise ConfigurationError(f"{out} exists; a force never replaces a file")
+        pq.write_table(drawn(people=people, boroughs=boroughs, seed=seed).table, out)
+        typer.echo(f"{out}: {people:,} people at cutoffs {CUTOFFS[0]} and {CUTOFFS[1]}")

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from borough_node.features.matrix import design_matrix
 from borough_node.sources.layout import load_catalogue
 from borough_node.sources.table import read_table, rows_at, split_by_silo
+from deploy.cli import app
 from deploy.force.generate import EFFECT, OFFENCES, generate
 from deploy.force.population import CUTOFFS, STANDARD
 from protocol.documents.catalogue import Scaled
@@ -195,3 +197,15 @@ def test_the_sample_catalogue_fits_the_force(table, layout_and_catalogue, force)
     assert pc.sum(pc.is_null(force.table["vetting_age_years"])).as_py() > 0
     assert len(split_by_silo(table)) == BOROUGHS
     assert force.table.schema.field(layout.person).type == pa.string()
+
+
+def test_command_writes_the_table_of_a_seed_and_replaces_no_file(tmp_path):
+    options = ["force", "table", "--people", "60", "--boroughs", "2", "--seed", "3", "--out"]
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+    for file in (first, second):
+        assert CliRunner().invoke(app, [*options, str(file)]).exit_code == 0
+    assert pq.read_table(first).equals(pq.read_table(second))
+    assert pq.read_table(first).equals(generate(people=60, boroughs=2, seed=3).table)
+    before = first.read_bytes()
+    assert CliRunner().invoke(app, [*options, str(first)]).exit_code == 3
+    assert first.read_bytes() == before
